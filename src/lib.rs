@@ -1,4 +1,6 @@
 //! tenantctl runs PostgreSQL with a schema per tenant.
 
 pub mod error;
+pub mod pg;
+pub mod plan;
 pub mod tenant;

@@ -1,0 +1,10 @@
+//! Everything that talks to PostgreSQL: parameters, TLS, sessions, quoting, SQLSTATE, applying plans.
+
+pub mod apply;
+pub mod conninfo;
+pub mod password;
+pub mod record;
+pub mod session;
+pub mod sql;
+pub mod sqlstate;
+pub mod tls;

@@ -1,0 +1,435 @@
+//! The one way to a server: connect, pin the session's settings, send [`Sql`], get rows or one of our errors.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_postgres::types::{FromSql, ToSql, Type};
+use tokio_postgres::{CancelToken, Client, NoTls, SimpleQueryMessage};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::conninfo::{ConnInfo, TargetSessionAttrs};
+use super::sql::Sql;
+use super::{sqlstate, tls};
+use crate::error::{Error, ErrorKind, Result};
+
+pub use tokio_postgres::Row;
+
+/// The oldest server that tenantctl works with, as `server_version_num`.
+pub const OLDEST_SERVER: i32 = 150_000;
+
+/// Time limits that every session starts with.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionLimits {
+    /// `statement_timeout`.
+    pub statement: Duration,
+    /// `lock_timeout`.
+    pub lock: Duration,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            statement: Duration::from_secs(60),
+            lock: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What the server and the login are, read once per session.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// `server_version_num`, such as 150018.
+    pub version_num: i32,
+    /// `server_version`, such as `15.18 (Debian 15.18-0+deb12u1)`.
+    pub version: String,
+    /// The database of this session.
+    pub database: String,
+    /// `session_user`.
+    pub user: String,
+    /// Whether that user is a superuser.
+    pub superuser: bool,
+    /// Whether the server is a standby.
+    pub in_recovery: bool,
+    /// Whether transactions are read-only by default here.
+    pub read_only: bool,
+    /// The backend's process id.
+    pub backend_pid: i32,
+}
+
+/// Opens sessions to one server with one login.
+#[derive(Clone)]
+pub struct Connector {
+    info: Arc<ConnInfo>,
+    application: Arc<str>,
+    limits: SessionLimits,
+}
+
+impl Connector {
+    /// A connector; `application` becomes `application_name`.
+    pub fn new(info: ConnInfo, application: &str, limits: SessionLimits) -> Self {
+        Self {
+            info: Arc::new(info),
+            application: application.into(),
+            limits,
+        }
+    }
+
+    /// The connection parameters.
+    pub fn info(&self) -> &ConnInfo {
+        &self.info
+    }
+
+    /// The same server and limits with other parameters, such as another database or login.
+    #[must_use]
+    pub fn with_info(&self, info: ConnInfo) -> Self {
+        Self {
+            info: Arc::new(info),
+            ..self.clone()
+        }
+    }
+
+    /// Opens a session on the first host that answers and fits `target_session_attrs`.
+    ///
+    /// # Errors
+    /// Kind `connection` with a hint for each way it can fail; `unsupported` for a server older than 15.
+    pub async fn connect(&self) -> Result<Session> {
+        let wanted = self.info.target_session_attrs;
+        let mut first_error = None;
+        // prefer-standby: a first pass over the standbys, a second over anything.
+        let passes: &[TargetSessionAttrs] = match wanted {
+            TargetSessionAttrs::PreferStandby => &[TargetSessionAttrs::Standby, TargetSessionAttrs::Any],
+            _ => &[wanted],
+        };
+        for pass in passes {
+            for host in 0..self.info.hosts.len() {
+                match self.connect_host(host).await {
+                    Ok(session) if session.fits(*pass) => return Ok(session),
+                    Ok(session) => {
+                        first_error.get_or_insert_with(|| {
+                            Error::new(
+                                ErrorKind::Connection,
+                                format!("no server fits target_session_attrs={pass}"),
+                            )
+                            .with_cause(format!(
+                                "{} is {}",
+                                self.info.describe_host(host),
+                                session.server.role_name()
+                            ))
+                            .with_hint("Check the hosts in the connection string, and which of them is the primary.")
+                        });
+                    }
+                    Err(error) => {
+                        first_error.get_or_insert(error);
+                    }
+                }
+            }
+        }
+        Err(first_error.unwrap_or_else(|| Error::usage("the connection string names no host")))
+    }
+
+    async fn connect_host(&self, host: usize) -> Result<Session> {
+        let config = self.info.to_driver(host, &self.application);
+        let tls = tls::connector(&self.info, host)?;
+        let opened = async {
+            match &tls {
+                Some(tls) => {
+                    let (client, connection) = config.connect(tls.clone()).await?;
+                    tokio::spawn(connection);
+                    Ok(client)
+                }
+                None => {
+                    let (client, connection) = config.connect(NoTls).await?;
+                    tokio::spawn(connection);
+                    Ok(client)
+                }
+            }
+        };
+        let timeout = self.info.connect_timeout;
+        let client = match timeout {
+            Some(limit) => match tokio::time::timeout(limit, opened).await {
+                Ok(opened) => opened,
+                Err(_) => return Err(self.timed_out(host, limit)),
+            },
+            None => opened.await,
+        }
+        .map_err(|error: tokio_postgres::Error| self.refused(host, &error))?;
+        let server = pin_settings(&client, self.limits).await?;
+        if server.version_num < OLDEST_SERVER {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("PostgreSQL {} is too old; tenantctl needs 15 or later", server.version),
+            )
+            .with_cause("views cannot be security_invoker before 15, so a tenant's views could not be isolated")
+            .with_hint("Upgrade the server with pg_upgrade or logical replication."));
+        }
+        let cancel = client.cancel_token();
+        Ok(Session {
+            client,
+            cancel,
+            tls,
+            server,
+        })
+    }
+
+    fn timed_out(&self, host: usize, limit: Duration) -> Error {
+        Error::new(
+            ErrorKind::Connection,
+            format!("cannot connect to {}", self.info.describe_host(host)),
+        )
+        .with_cause(format!("no answer within {} s", limit.as_secs()))
+        .with_hint("Check host, port and firewall; connect_timeout in the connection string changes the limit.")
+    }
+
+    /// Each way a connection is refused, with what to do about it.
+    fn refused(&self, host: usize, error: &tokio_postgres::Error) -> Error {
+        let place = self.info.describe_host(host);
+        let (user, database) = (&self.info.user, &self.info.dbname);
+        if let Some(db) = error.as_db_error() {
+            let code = db.code().code();
+            let (message, hint) = match code {
+                "28P01" => (
+                    format!("the server refused the password of {user:?}"),
+                    "Check PGPASSWORD, ~/.pgpass or the connection string.".to_owned(),
+                ),
+                "28000" => (
+                    format!("the server does not let {user:?} log in to {database:?}"),
+                    "Check that the role exists and has LOGIN, and the lines of pg_hba.conf for this host, user and database.".to_owned(),
+                ),
+                "3D000" => (
+                    format!("database {database:?} does not exist"),
+                    format!("Create it with `createdb {database}`, or name another with --database-url or PGDATABASE."),
+                ),
+                "42501" => (
+                    format!("{user:?} has no CONNECT privilege on database {database:?}"),
+                    "Grant it: GRANT CONNECT ON DATABASE ... TO ...".to_owned(),
+                ),
+                "53300" => (
+                    "the server has no connection left".to_owned(),
+                    "Lower --jobs, end idle sessions, or raise max_connections (or the role's or database's CONNECTION LIMIT).".to_owned(),
+                ),
+                "57P03" => (
+                    "the server does not accept connections now".to_owned(),
+                    "It is starting up, shutting down or in recovery without hot_standby; try again in a moment.".to_owned(),
+                ),
+                _ => ("the server refused the connection".to_owned(), "Look into the server's log.".to_owned()),
+            };
+            return Error::new(ErrorKind::Connection, message)
+                .with_cause(format!("{place}: {}", db.message()))
+                .with_hint(hint)
+                .with_sqlstate(code);
+        }
+        let io = std::error::Error::source(error).and_then(|s| s.downcast_ref::<std::io::Error>());
+        let (cause, hint) = match io.map(std::io::Error::kind) {
+            Some(std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::NotFound) => (
+                io.map(ToString::to_string).unwrap_or_default(),
+                "No server listens there. Check that PostgreSQL runs, and --database-url or PGHOST and PGPORT.",
+            ),
+            Some(std::io::ErrorKind::PermissionDenied) => (
+                io.map(ToString::to_string).unwrap_or_default(),
+                "This user may not open the server's socket; run as its owner or connect over TCP.",
+            ),
+            _ if !self.info.has_password(host) && error.as_db_error().is_none() && io.is_none() => (
+                error.to_string(),
+                "The server asks for a password and none is configured: set PGPASSWORD, or write it to ~/.pgpass.",
+            ),
+            _ => (with_sources(error), "Check host, port, sslmode and sslrootcert."),
+        };
+        Error::new(ErrorKind::Connection, format!("cannot connect to {place}"))
+            .with_cause(cause)
+            .with_hint(hint)
+    }
+}
+
+/// An error and all it stems from, on one line.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Pins what the rest relies on, before any name is resolved, and learns who and where we are: one round trip.
+async fn pin_settings(client: &Client, limits: SessionLimits) -> Result<Server> {
+    let sql = Sql::new("SET search_path = ''; SET statement_timeout = ")
+        .int(limits.statement.as_millis() as i128)
+        .text("; SET lock_timeout = ")
+        .int(limits.lock.as_millis() as i128)
+        .text(
+            "; SET row_security = off; SET standard_conforming_strings = on; SET client_min_messages = warning;
+SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET client_encoding = 'UTF8';
+SELECT pg_catalog.current_setting('server_version_num') AS version_num,
+    pg_catalog.current_setting('server_version') AS version,
+    pg_catalog.current_database() AS database,
+    session_user AS login,
+    (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = session_user) AS superuser,
+    pg_catalog.pg_is_in_recovery() AS in_recovery,
+    pg_catalog.current_setting('default_transaction_read_only') AS read_only,
+    pg_catalog.pg_backend_pid() AS pid,
+    CASE WHEN pg_catalog.current_setting('restrict_nonsystem_relation_kind', true) IS NOT NULL
+        THEN pg_catalog.set_config('restrict_nonsystem_relation_kind', 'view,foreign-table', false) END AS restricted",
+        );
+    let doing = "prepare the session";
+    let messages = client
+        .simple_query(&sql.wire())
+        .await
+        .map_err(|e| sqlstate::from_driver(&e, doing))?;
+    let row = messages
+        .iter()
+        .find_map(|m| match m {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        })
+        .ok_or_else(|| Error::new(ErrorKind::Unknown, format!("failed to {doing}")))?;
+    let text = |name: &str| row.get(name).unwrap_or_default().to_owned();
+    Ok(Server {
+        version_num: text("version_num").parse().unwrap_or_default(),
+        version: text("version"),
+        database: text("database"),
+        user: text("login"),
+        superuser: text("superuser") == "t",
+        in_recovery: text("in_recovery") == "t",
+        read_only: text("read_only") == "on",
+        backend_pid: text("pid").parse().unwrap_or_default(),
+    })
+}
+
+impl Server {
+    fn role_name(&self) -> &'static str {
+        match (self.in_recovery, self.read_only) {
+            (true, _) => "a standby",
+            (false, true) => "a read-only primary",
+            (false, false) => "a primary",
+        }
+    }
+
+    /// The major version, such as 15.
+    pub fn major(&self) -> i32 {
+        self.version_num / 10_000
+    }
+
+    /// Refuses a standby before anything that writes.
+    ///
+    /// # Errors
+    /// Kind `read_only`.
+    pub fn require_writable(&self) -> Result<()> {
+        if !self.in_recovery && !self.read_only {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::ReadOnly, "this server does not accept writes")
+            .with_cause(format!("it is {}", self.role_name()))
+            .with_hint("Connect to the primary, or give all hosts and target_session_attrs=read-write.")
+            .with_sqlstate("25006"))
+    }
+}
+
+/// A parameter with its type, so that a query takes one round trip instead of two.
+pub type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// One session with the server.
+pub struct Session {
+    client: Client,
+    cancel: CancelToken,
+    tls: Option<MakeRustlsConnect>,
+    server: Server,
+}
+
+impl Session {
+    /// What server and login this is.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Whether the session is known to be gone.
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    fn fits(&self, wanted: TargetSessionAttrs) -> bool {
+        let writable = !self.server.in_recovery && !self.server.read_only;
+        match wanted {
+            TargetSessionAttrs::Any | TargetSessionAttrs::PreferStandby => true,
+            TargetSessionAttrs::ReadWrite => writable,
+            TargetSessionAttrs::ReadOnly => !writable,
+            TargetSessionAttrs::Primary => !self.server.in_recovery,
+            TargetSessionAttrs::Standby => self.server.in_recovery,
+        }
+    }
+
+    /// Runs one or more statements in one round trip; `doing` completes `failed to ...`.
+    ///
+    /// # Errors
+    /// What the server refused, classified; after an error inside a transaction the caller rolls back.
+    pub async fn batch(&self, sql: &Sql, doing: &str) -> Result<()> {
+        tracing::debug!(%sql, "batch");
+        self.client
+            .batch_execute(&sql.wire())
+            .await
+            .map_err(|e| sqlstate::from_driver(&e, doing))
+    }
+
+    /// Runs one query in one round trip.
+    ///
+    /// # Errors
+    /// What the server refused, classified.
+    pub async fn query(&self, sql: &Sql, params: &[Param<'_>], doing: &str) -> Result<Vec<Row>> {
+        tracing::debug!(%sql, "query");
+        self.client
+            .query_typed(&sql.wire(), params)
+            .await
+            .map_err(|e| sqlstate::from_driver(&e, doing))
+    }
+
+    /// Runs a query that yields at most one row.
+    ///
+    /// # Errors
+    /// What the server refused, classified.
+    pub async fn query_opt(&self, sql: &Sql, params: &[Param<'_>], doing: &str) -> Result<Option<Row>> {
+        Ok(self.query(sql, params, doing).await?.into_iter().next())
+    }
+
+    /// Runs a query that yields exactly one row.
+    ///
+    /// # Errors
+    /// What the server refused, or no row.
+    pub async fn query_one(&self, sql: &Sql, params: &[Param<'_>], doing: &str) -> Result<Row> {
+        self.query_opt(sql, params, doing)
+            .await?
+            .ok_or_else(|| Error::new(ErrorKind::Unknown, format!("failed to {doing}")).with_cause("no row came back"))
+    }
+
+    /// Ends an open transaction, whatever its state; an error here changes nothing for the caller.
+    pub async fn rollback(&self) {
+        if let Err(error) = self.client.batch_execute("ROLLBACK").await {
+            tracing::debug!(%error, "rollback");
+        }
+    }
+
+    /// Asks the server to cancel what this session runs; does not wait for it to obey.
+    pub async fn cancel(&self) {
+        let cancelled = async {
+            match &self.tls {
+                Some(tls) => self.cancel.cancel_query(tls.clone()).await,
+                None => self.cancel.cancel_query(NoTls).await,
+            }
+        };
+        if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(2), cancelled).await {
+            tracing::debug!(%error, "cancel request");
+        }
+    }
+}
+
+/// Reads a column of a row by name.
+///
+/// # Errors
+/// When the column is missing or of another type, which is a defect of the query.
+pub fn column<'a, T: FromSql<'a>>(row: &'a Row, name: &str) -> Result<T> {
+    row.try_get(name).map_err(|e| {
+        Error::new(ErrorKind::Unknown, format!("failed to read column {name:?}")).with_cause(with_sources(&e))
+    })
+}

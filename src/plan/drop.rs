@@ -1,0 +1,65 @@
+//! The end of a tenant: schema, role and registry row go together.
+
+use std::time::Duration;
+
+use super::{Plan, as_admin, as_owner, record_done};
+use crate::pg::sql::Sql;
+use crate::tenant::{SchemaName, TenantId};
+
+/// What of a tenant there is to drop.
+pub struct OldTenant<'a> {
+    /// The tenant.
+    pub id: &'a TenantId,
+    /// Its schema.
+    pub schema: &'a SchemaName,
+    /// Whether the schema is there.
+    pub schema_exists: bool,
+    /// Whether the role is there.
+    pub role_exists: bool,
+    /// Whether the admin must become a member of the tenant's role before it may drop what the role was granted.
+    pub join_role: bool,
+    /// The transaction must commit within this time.
+    pub timeout: Duration,
+    /// Limit for each wait on a lock.
+    pub lock_timeout: Duration,
+}
+
+/// The transaction that drops the tenant. The registry row goes first: its lock serialises commands on one tenant.
+pub fn plan(old: &OldTenant<'_>) -> Plan {
+    let mut plan = Plan::new(format!("drop tenant {}", old.id), old.timeout, old.lock_timeout);
+    let role = old.schema.role();
+    plan.step(
+        "delete the registry row",
+        as_owner()
+            .text("\nDELETE FROM tenantctl.tenants WHERE tenant_id = ")
+            .literal(old.id.as_str())
+            .text(";"),
+    );
+    if old.schema_exists {
+        plan.step(
+            "drop the schema",
+            Sql::new("DROP SCHEMA ").ident(old.schema.as_str()).text(" CASCADE;"),
+        );
+    }
+    if old.role_exists {
+        let mut sql = as_admin().text("\n");
+        if old.join_role {
+            sql = sql.text("GRANT ").ident(&role).text(" TO CURRENT_USER;\n");
+        }
+        // What the role was granted outside its schema would keep it alive.
+        sql = sql
+            .text("DROP OWNED BY ")
+            .ident(&role)
+            .text(";\nDROP ROLE ")
+            .ident(&role)
+            .text(";");
+        plan.step("drop the role and all it was granted in this database", sql);
+    }
+    plan.step(
+        "record the operation, unless the time limit has passed",
+        as_owner()
+            .text("\n")
+            .append(record_done("drop", Some(old.id.as_str()), old.timeout)),
+    );
+    plan
+}
