@@ -1,5 +1,6 @@
 //! tenantctl runs PostgreSQL with a schema per tenant.
 
+pub mod config;
 pub mod error;
 pub mod pg;
 pub mod plan;

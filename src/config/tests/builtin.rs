@@ -1,0 +1,266 @@
+//! The built-in policy is what the seed says.
+
+use super::super::{Config, ServerSideEncryption, Threshold, builtin::MODULES};
+use super::{builtin, good};
+use crate::tenant::{Features, Limit};
+
+/// Key, name, description, features (none: all), limits in the order of the file.
+type Expected = (
+    &'static str,
+    &'static str,
+    &'static str,
+    Option<Vec<&'static str>>,
+    [Limit; 6],
+);
+
+#[test]
+fn tiers_are_the_seeds() {
+    use Limit::{Max, Unlimited};
+    let config = builtin();
+    let base = ["portfolios", "positions", "trades"];
+    let advanced = [
+        "advanced_analytics",
+        "algorithmic_trading",
+        "backtesting",
+        "risk_management",
+    ];
+    let expected: [Expected; 3] = [
+        (
+            "basic",
+            "Basic Trading",
+            "Standard trading features",
+            Some([&["basic_analytics"], &base[..]].concat()),
+            [Max(5), Max(100), Max(1000), Max(100), Max(10), Max(25)],
+        ),
+        (
+            "professional",
+            "Professional Trading",
+            "Advanced trading features",
+            Some([&advanced[..], &base[..]].concat()),
+            [Max(50), Max(1000), Max(10000), Max(1000), Max(100), Max(100)],
+        ),
+        (
+            "enterprise",
+            "Enterprise Trading",
+            "Full platform capabilities",
+            None,
+            [Unlimited, Unlimited, Unlimited, Max(10000), Max(1000), Max(500)],
+        ),
+    ];
+    assert_eq!(config.tiers.len(), expected.len());
+    for (tier, (key, name, description, features, limits)) in config.tiers.iter().zip(expected) {
+        assert_eq!(
+            (tier.key.as_str(), tier.name.as_str(), tier.description.as_str()),
+            (key, name, description)
+        );
+        let wanted = features.map_or(Features::All, |f| {
+            Features::Only(f.into_iter().map(str::to_owned).collect())
+        });
+        assert_eq!(tier.features, wanted, "{key}");
+        let l = &tier.limits;
+        let found = [
+            l.max_portfolios,
+            l.max_positions_per_portfolio,
+            l.max_trades_per_day,
+            l.max_api_calls_per_minute,
+            l.max_schema_size_gb,
+            l.max_connections,
+        ];
+        assert_eq!(found, limits, "{key}");
+    }
+}
+
+#[test]
+fn the_template_is_the_seeds_in_replay_order() {
+    let config = builtin();
+    let template = config.template().expect("built-in modules");
+    assert_eq!((template.name.as_str(), template.version), ("trading", 0));
+    let modules: Vec<(&str, Option<&str>)> = template
+        .modules
+        .iter()
+        .map(|m| (m.name.as_str(), m.feature.as_deref()))
+        .collect();
+    let featured = |name| (name, Some(name));
+    assert_eq!(
+        modules,
+        [
+            featured("portfolios"),
+            featured("positions"),
+            featured("trades"),
+            ("market_data", None),
+            featured("basic_analytics"),
+            featured("advanced_analytics"),
+            featured("algorithmic_trading"),
+            featured("risk_management"),
+            featured("backtesting"),
+        ]
+    );
+    assert_eq!(MODULES.len(), modules.len());
+    assert!(template.modules.iter().all(|m| m.sql.contains("CREATE ")));
+    let tables: Vec<[&str; 3]> = template
+        .hypertables
+        .iter()
+        .map(|h| [h.table.as_str(), h.column.as_str(), h.chunk_interval.as_str()])
+        .collect();
+    assert_eq!(
+        tables,
+        [
+            ["trades", "executed_at", "1 day"],
+            ["market_data", "timestamp", "1 hour"]
+        ]
+    );
+    assert_eq!(template.bulk_load, ["market_data".to_owned()].into());
+    let count = |tier: &str| template.modules_for(&config.tier(tier).expect("tier").features).count();
+    assert_eq!(["basic", "professional", "enterprise"].map(count), [5, 8, 9]);
+}
+
+#[test]
+fn sections_are_the_seeds() {
+    let Config {
+        retention_days: r,
+        alerts: a,
+        backup: b,
+        cluster: c,
+        pgbouncer: p,
+        metrics: m,
+        ..
+    } = builtin();
+    assert_eq!(
+        [r.scheduled, r.weekly, r.monthly, r.manual, r.pre_migration, r.other],
+        [7, 30, 365, 90, 180, 30]
+    );
+    assert_eq!(
+        [r.days("scheduled"), r.days("pre_migration"), r.days("else")],
+        [7, 180, 30]
+    );
+
+    assert_eq!(a.url, None);
+    assert_eq!(
+        a.schema_size,
+        Threshold {
+            warning: None,
+            critical: Some(0.9)
+        }
+    );
+    assert_eq!(
+        a.connections,
+        Threshold {
+            warning: Some(0.8),
+            critical: None
+        }
+    );
+    for rest in [a.portfolios, a.positions_per_portfolio, a.trades_per_day] {
+        assert_eq!(
+            rest,
+            Threshold {
+                warning: Some(0.8),
+                critical: Some(0.9)
+            }
+        );
+    }
+
+    assert_eq!((b.store, b.storage_class.as_deref()), (None, Some("STANDARD_IA")));
+    assert_eq!(
+        b.server_side_encryption.map(ServerSideEncryption::as_str),
+        Some("AES256")
+    );
+    assert_eq!((b.age_recipients.len(), b.compression_level, b.jobs), (0, 3, 4));
+
+    let settings: Vec<(&str, &str)> = c.settings.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    assert_eq!(
+        settings,
+        [
+            ("effective_cache_size", "96GB"),
+            ("maintenance_work_mem", "2GB"),
+            ("max_connections", "1000"),
+            ("max_wal_size", "1536MB"),
+            ("shared_buffers", "32GB"),
+            ("wal_buffers", "16MB"),
+            ("work_mem", "256MB"),
+        ]
+    );
+    assert_eq!((c.replicas.len(), c.max_replica_lag_ms), (0, 100));
+
+    let d = &p.database;
+    assert_eq!(
+        (d.name.as_str(), d.host.as_str(), d.port, d.dbname.as_str()),
+        ("tradesage_production", "primary.db.internal", 5432, "tradesage")
+    );
+    assert_eq!(p.pool_mode.as_str(), "session");
+    assert_eq!(
+        [
+            p.max_client_conn,
+            p.default_pool_size,
+            p.reserve_pool_size,
+            p.reserve_pool_timeout
+        ],
+        [5000, 25, 5, 3]
+    );
+    assert_eq!(
+        [p.server_lifetime, p.server_idle_timeout, p.max_db_connections],
+        [3600, 600, 100]
+    );
+
+    let queries: Vec<(&str, &str)> = m
+        .business_queries
+        .iter()
+        .map(|q| (q.name.as_str(), q.sql.as_str()))
+        .collect();
+    assert_eq!(
+        queries,
+        [
+            ("portfolio_count", "SELECT count(*) FROM portfolios"),
+            ("position_count", "SELECT count(*) FROM positions"),
+            (
+                "trades_24h",
+                "SELECT count(*) FROM trades WHERE executed_at > now() - INTERVAL '24 hours'"
+            ),
+        ]
+    );
+    assert_eq!((m.redis_url, m.ttl_seconds), (None, 300));
+}
+
+#[test]
+fn targets_and_provisioning_are_the_seeds() {
+    let Config {
+        performance_targets: t,
+        provisioning: p,
+        ..
+    } = builtin();
+    let s = &t.schema_creation;
+    assert_eq!([s.average_s, s.p95_s, s.p99_s, s.max_s], [3.0, 7.0, 9.0, 10.0]);
+    let c = &t.concurrent_operations;
+    assert_eq!(
+        (c.schemas_100_s, c.connection_pool_size, c.parallel_operations),
+        (180.0, 100, 20)
+    );
+    let q = &t.query_performance;
+    assert_eq!(
+        [
+            q.simple_select_ms,
+            q.complex_join_ms,
+            q.aggregation_ms,
+            q.bulk_insert_1000_rows_ms
+        ],
+        [10.0, 100.0, 500.0, 1000.0]
+    );
+    let b = &t.backup_restore;
+    assert_eq!(
+        [b.backup_1gb_s, b.restore_1gb_s, b.backup_10gb_s, b.restore_10gb_s],
+        [30.0, 45.0, 300.0, 480.0]
+    );
+    let r = &t.resource_usage;
+    assert_eq!(
+        [r.schema_overhead_mb, r.connection_overhead_mb, r.index_overhead_percent],
+        [5.0, 10.0, 20.0]
+    );
+    assert_eq!((p.timeout.as_secs(), p.lock_timeout.as_secs()), (10, 5));
+    assert_eq!((p.jobs, p.default_tier.as_str()), (20, "basic"));
+}
+
+/// A key in a comment of the built-in file is an offer to the user.
+#[test]
+fn what_is_commented_out_is_valid_too() {
+    good("template:\n  directory: sql\n");
+    good("cluster:\n  replicas:\n  - host=replica1.db.internal port=5432 dbname=tradesage\n");
+}
