@@ -1,0 +1,55 @@
+-- What a template's schema holds ($1), a row an object: kind and name; kind 'violation' is a sentence about
+-- something a template must not have, kind 'context' what a module must leave as it found it.
+WITH place AS (
+    SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = $1
+), members AS (
+    SELECT d.classid, d.objid FROM pg_catalog.pg_depend d, place
+    WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid = place.oid
+), relations AS (
+    SELECT c.* FROM members m JOIN pg_catalog.pg_class c ON c.oid = m.objid
+    WHERE m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+), functions AS (
+    SELECT p.*, p.proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')' AS signature
+    FROM members m JOIN pg_catalog.pg_proc p ON p.oid = m.objid
+    WHERE m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+), types AS (
+    SELECT t.* FROM members m JOIN pg_catalog.pg_type t ON t.oid = m.objid
+    WHERE m.classid = 'pg_catalog.pg_type'::pg_catalog.regclass
+)
+SELECT CASE relkind WHEN 'v' THEN 'view' WHEN 'S' THEN 'sequence' ELSE 'table' END AS kind, relname::text AS name
+FROM relations WHERE relkind IN ('r', 'p', 'v', 'S')
+UNION ALL
+SELECT 'function', signature FROM functions
+UNION ALL
+SELECT 'type', typname::text FROM types WHERE typtype IN ('d', 'e', 'r', 'c')
+UNION ALL
+SELECT 'violation', pg_catalog.format('view %I is not security_invoker, so it would read with its owner''s rights', relname)
+FROM relations WHERE relkind = 'v'
+AND NOT COALESCE((SELECT o.option_value::boolean FROM pg_catalog.pg_options_to_table(reloptions) o
+    WHERE o.option_name = 'security_invoker'), false)
+UNION ALL
+SELECT 'violation', pg_catalog.format('%I is a %s, which row security cannot protect', relname,
+    CASE relkind WHEN 'm' THEN 'materialized view' ELSE 'foreign table' END)
+FROM relations WHERE relkind IN ('m', 'f')
+UNION ALL
+SELECT 'violation', pg_catalog.format('function %s is SECURITY DEFINER without a search_path that ends in pg_temp', signature)
+FROM functions WHERE prosecdef
+AND NOT EXISTS (SELECT FROM pg_catalog.unnest(proconfig) setting WHERE setting ~ '^search_path=(.*,\s*)?"?pg_temp"?$')
+UNION ALL
+SELECT 'violation', pg_catalog.format('%I belongs to %s, not to tenantctl_owner', relname, pg_catalog.pg_get_userbyid(relowner))
+FROM relations WHERE pg_catalog.pg_get_userbyid(relowner) <> 'tenantctl_owner'
+UNION ALL
+SELECT 'violation', pg_catalog.format('function %s belongs to %s, not to tenantctl_owner', signature, pg_catalog.pg_get_userbyid(proowner))
+FROM functions WHERE pg_catalog.pg_get_userbyid(proowner) <> 'tenantctl_owner'
+UNION ALL
+SELECT 'violation', pg_catalog.format('foreign key %I of %s refers to another schema', k.conname, r.relname)
+FROM relations r JOIN pg_catalog.pg_constraint k ON k.conrelid = r.oid AND k.contype = 'f'
+JOIN pg_catalog.pg_class target ON target.oid = k.confrelid
+WHERE target.relnamespace <> r.relnamespace
+UNION ALL
+SELECT 'context', 'user ' || current_user
+UNION ALL
+SELECT 'context', 'search path ' || pg_catalog.current_setting('search_path')
+UNION ALL
+SELECT 'context', 'transaction ' || pg_catalog.pg_current_xact_id()::text
+ORDER BY 1, 2

@@ -1,0 +1,157 @@
+//! The template as the registry keeps it, and what its modules create as the catalog shows it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio_postgres::types::Type;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::pg::session::{Param, Row, Session, column};
+use crate::pg::sql::Sql;
+use crate::plan::provision::TABLE_NAME_MAX;
+use crate::tenant::{Module, ModuleObjects, Template};
+
+/// The installed version of a template that new tenants are made from; none before the first `init`.
+///
+/// # Errors
+/// When a module's text does not match the checksum that `init` stored with it.
+pub async fn installed(session: &Session, name: &str) -> Result<Option<Template>> {
+    let sql = Sql::new(
+        "SELECT v.version, v.sha256 AS template_sha256, v.hypertables::text AS hypertables, v.bulk_load,
+    m.module, m.feature, m.body, m.sha256, m.objects::text AS objects
+FROM tenantctl.template_versions v
+JOIN tenantctl.template_modules m USING (template, version)
+WHERE v.template = $1 AND v.is_current ORDER BY m.ordinal",
+    );
+    let rows = session.query(&sql, &[(&name, Type::TEXT)], "read the template").await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let damaged = |what: &str| {
+        Error::new(
+            ErrorKind::Unsupported,
+            format!("template {name} in the registry is damaged"),
+        )
+        .with_cause(format!("{what} does not match its checksum"))
+        .with_hint("Someone changed tenantctl.template_modules by hand. Restore the rows before provisioning anything.")
+    };
+    let template = Template {
+        name: name.to_owned(),
+        version: column(first, "version")?,
+        hypertables: json(first, "hypertables")?,
+        bulk_load: column::<Vec<String>>(first, "bulk_load")?.into_iter().collect(),
+        modules: rows
+            .iter()
+            .map(|row| {
+                let module = Module {
+                    name: column(row, "module")?,
+                    feature: column(row, "feature")?,
+                    sql: Arc::from(column::<&str>(row, "body")?),
+                    objects: json(row, "objects")?,
+                };
+                if module.sha256() == column::<&str>(row, "sha256")? {
+                    Ok(module)
+                } else {
+                    Err(damaged(&format!("module {}", module.name)))
+                }
+            })
+            .collect::<Result<_>>()?,
+    };
+    if template.sha256() == column::<&str>(first, "template_sha256")? {
+        Ok(Some(template))
+    } else {
+        Err(damaged("the template as a whole"))
+    }
+}
+
+/// The highest version the registry has of a template (0: none), and the current one with that checksum, if any.
+///
+/// # Errors
+/// When the registry cannot be read.
+pub async fn versions(session: &Session, template: &Template) -> Result<(i32, Option<i32>)> {
+    let sql = Sql::new(
+        "SELECT COALESCE(pg_catalog.max(version), 0) AS latest,
+    pg_catalog.max(version) FILTER (WHERE is_current AND sha256 = $2) AS same
+FROM tenantctl.template_versions WHERE template = $1",
+    );
+    let sha256 = template.sha256();
+    let params: [Param<'_>; 2] = [(&template.name, Type::TEXT), (&sha256, Type::TEXT)];
+    let row = session.query_one(&sql, &params, "read the template's versions").await?;
+    Ok((column(&row, "latest")?, column(&row, "same")?))
+}
+
+/// Whether a schema exists, and whether the owner role owns it.
+///
+/// # Errors
+/// When the server refuses the query.
+pub async fn schema_owner(session: &Session, schema: &str) -> Result<Option<String>> {
+    let sql = Sql::new(
+        "SELECT pg_catalog.pg_get_userbyid(n.nspowner)::text AS owner FROM pg_catalog.pg_namespace n WHERE n.nspname = $1",
+    );
+    let row = session
+        .query_opt(&sql, &[(&schema, Type::TEXT)], "look for the template's schema")
+        .await?;
+    row.map(|row| column(&row, "owner")).transpose()
+}
+
+fn json<T: serde::de::DeserializeOwned>(row: &Row, name: &str) -> Result<T> {
+    serde_json::from_str(column(row, name)?)
+        .map_err(|e| Error::new(ErrorKind::Unknown, format!("the registry's {name} cannot be read")).with_cause(e))
+}
+
+/// What a schema holds now, with every rule that a module broke.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    /// All objects of the kinds that tenants get rights on.
+    pub objects: ModuleObjects,
+    /// What must not be in a template, as sentences.
+    pub violations: Vec<String>,
+    /// `current_user`, search path and transaction as the module left them.
+    pub context: Vec<String>,
+}
+
+/// Reads what is in a schema. It asks pg_depend, whose index finds a schema's objects without reading all of pg_class.
+///
+/// # Errors
+/// When the server refuses the query.
+pub async fn inventory(session: &Session, schema: &str) -> Result<Inventory> {
+    let sql = Sql::new(include_str!("../../sql/catalog/template_inventory.sql"));
+    let rows = session
+        .query(&sql, &[(&schema, Type::TEXT)], "read what the module created")
+        .await?;
+    let mut found = Inventory::default();
+    for row in &rows {
+        let name: String = column(row, "name")?;
+        let objects = &mut found.objects;
+        match column::<&str>(row, "kind")? {
+            "table" => {
+                if name.len() > TABLE_NAME_MAX {
+                    found.violations.push(format!(
+                        "the name of table {name:?} is longer than {TABLE_NAME_MAX} bytes"
+                    ));
+                }
+                objects.tables.push(name);
+            }
+            "view" => objects.views.push(name),
+            "sequence" => objects.sequences.push(name),
+            "function" => objects.functions.push(name),
+            "type" => objects.types.push(name),
+            "violation" => found.violations.push(name),
+            _ => found.context.push(name),
+        }
+    }
+    Ok(found)
+}
+
+/// What `after` has and `before` had not.
+pub fn created(before: &ModuleObjects, after: &ModuleObjects) -> ModuleObjects {
+    let new = |before: &[String], after: &[String]| {
+        let before: BTreeSet<_> = before.iter().collect();
+        after.iter().filter(|name| !before.contains(name)).cloned().collect()
+    };
+    ModuleObjects {
+        tables: new(&before.tables, &after.tables),
+        views: new(&before.views, &after.views),
+        sequences: new(&before.sequences, &after.sequences),
+        functions: new(&before.functions, &after.functions),
+        types: new(&before.types, &after.types),
+    }
+}

@@ -1,0 +1,256 @@
+//! Makes a database ready for tenants: roles, registry, migrations, template. Safe to run again at any time.
+
+use std::time::Duration;
+
+use crate::catalog::{self, foundation, template};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pg::apply::apply;
+use crate::pg::session::Session;
+use crate::pg::sql::Sql;
+use crate::plan::init::{self as plans, MIGRATION_CONSTRAINT, MIGRATIONS};
+use crate::plan::provision::create_hypertable;
+use crate::plan::{Plan, as_admin, as_owner, record_done};
+use crate::tenant::{ModuleObjects, OWNER_ROLE, Template};
+
+/// Limit of each transaction of an installation: the template is one of them, and all of it is DDL.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often an installation looks again when another terminal, or another database's `init`, was faster.
+const ATTEMPTS: usize = 10;
+
+/// What was found and done.
+#[derive(Clone, Debug)]
+pub struct Installation {
+    /// Whether anything was changed.
+    pub changed: bool,
+    /// The registry migrations that were applied.
+    pub migrations_applied: Vec<&'static str>,
+    /// The template's current version.
+    pub template_version: i32,
+    /// Whether that version is new.
+    pub template_installed: bool,
+    /// Whether new tenants get hypertables.
+    pub timescaledb: bool,
+}
+
+/// Makes the database ready; safe at any time and from two terminals at once.
+///
+/// # Errors
+/// When rights are missing, when something of our name is not ours, or when a template breaks a rule.
+pub async fn install(session: &Session, template: &Template, lock_timeout: Duration) -> Result<Installation> {
+    let mut changed = lay_foundation(session, lock_timeout).await?;
+    let migrations_applied = migrate(session, lock_timeout).await?;
+    changed |= !migrations_applied.is_empty();
+    let timescaledb = catalog::timescaledb_schema(session).await?;
+    let (template_version, template_installed) =
+        install_template(session, template, timescaledb.as_deref(), lock_timeout).await?;
+    Ok(Installation {
+        changed: changed || template_installed,
+        migrations_applied,
+        template_version,
+        template_installed,
+        timescaledb: timescaledb.is_some(),
+    })
+}
+
+/// What [`install`] would run, as far as it can be known before the modules have run.
+///
+/// # Errors
+/// As [`install`].
+pub async fn plan(session: &Session, template: &Template, lock_timeout: Duration) -> Result<Vec<Plan>> {
+    let found = foundation::read(session).await?;
+    let mut plan = vec![plans::foundation(&found, TIMEOUT, lock_timeout)];
+    let applied = if found.migrations_table {
+        foundation::applied_migrations(session).await?
+    } else {
+        Vec::new()
+    };
+    let missing = MIGRATIONS.iter().filter(|m| !applied.contains(&m.version));
+    plan.extend(missing.map(|m| plans::migration(m, TIMEOUT, lock_timeout)));
+    let (latest, same) = if applied.is_empty() {
+        (0, None)
+    } else {
+        template::versions(session, template).await?
+    };
+    if same.is_none() {
+        let template = Template {
+            version: latest + 1,
+            ..template.clone()
+        };
+        let replaces = replaceable(session, &template, latest).await?;
+        plan.push(plans::template(&template, replaces, TIMEOUT, lock_timeout));
+    }
+    plan.retain(|p| !p.is_empty());
+    Ok(plan)
+}
+
+/// Roles are shared by all databases of the cluster, so another `init` may make them between our look and our try.
+async fn lay_foundation(session: &Session, lock_timeout: Duration) -> Result<bool> {
+    let mut changed = false;
+    for attempt in 1.. {
+        let plan = plans::foundation(&foundation::read(session).await?, TIMEOUT, lock_timeout);
+        if plan.is_empty() {
+            break;
+        }
+        match apply(session, &plan).await {
+            Ok(()) => changed = true,
+            // XX000 is what the server says when two sessions change the same role or ACL: "tuple concurrently updated".
+            Err(failure)
+                if attempt < ATTEMPTS
+                    && (failure.error.kind() == ErrorKind::Duplicate || failure.error.sqlstate() == Some("XX000")) =>
+            {
+                tokio::time::sleep(Duration::from_millis(20 * attempt as u64)).await;
+            }
+            Err(failure) => return Err(failure.error),
+        }
+        if attempt >= ATTEMPTS {
+            return Err(Error::new(ErrorKind::Unknown, "failed to lay the foundation")
+                .with_cause("what was created is not there when looked for again")
+                .with_hint("Run `tenantctl init --dry-run` to see which step does not hold."));
+        }
+    }
+    Ok(changed)
+}
+
+async fn migrate(session: &Session, lock_timeout: Duration) -> Result<Vec<&'static str>> {
+    let mut applied_now = Vec::new();
+    let applied = foundation::applied_migrations(session).await?;
+    for migration in MIGRATIONS.iter().filter(|m| !applied.contains(&m.version)) {
+        let mut plan = plans::migration(migration, TIMEOUT, lock_timeout);
+        plan.step("record the operation", record_done("init", None, TIMEOUT));
+        match apply(session, &plan).await {
+            Ok(()) => applied_now.push(migration.name),
+            // Another terminal applied it while we waited.
+            Err(failure) if failure.error.constraint() == Some(MIGRATION_CONSTRAINT) => {}
+            Err(failure) => return Err(failure.error),
+        }
+    }
+    if !applied_now.is_empty() {
+        foundation::applied_migrations(session).await?;
+    }
+    Ok(applied_now)
+}
+
+/// Installs the template unless the current version is the same; returns the version and whether it is new.
+async fn install_template(
+    session: &Session,
+    template: &Template,
+    timescaledb: Option<&str>,
+    lock_timeout: Duration,
+) -> Result<(i32, bool)> {
+    let begin = Plan::new("install the template", TIMEOUT, lock_timeout).begin();
+    session
+        .batch(&begin.append(plans::lock_installation()), "lock the installation")
+        .await?;
+    let result = install_template_locked(session, template, timescaledb).await;
+    if result.is_ok() {
+        session.batch(&Sql::new("COMMIT"), "commit the template").await?;
+    } else {
+        session.rollback().await;
+    }
+    result
+}
+
+async fn install_template_locked(
+    session: &Session,
+    template: &Template,
+    timescaledb: Option<&str>,
+) -> Result<(i32, bool)> {
+    let (latest, same) = template::versions(session, template).await?;
+    if let Some(version) = same {
+        return Ok((version, false));
+    }
+    let mut template = Template {
+        version: latest + 1,
+        ..template.clone()
+    };
+    let replaces = replaceable(session, &template, latest).await?;
+    session
+        .batch(
+            &plans::template_schema(&template, replaces),
+            "create the template's schema",
+        )
+        .await?;
+
+    let schema = template.schema();
+    let before = template::inventory(session, &schema).await?;
+    let mut known = ModuleObjects::default();
+    for module in &mut template.modules {
+        let broken = |error: Error| {
+            let hint = error
+                .hint()
+                .unwrap_or("Names in a module are unqualified, and every module it needs comes before it.")
+                .to_owned();
+            error.with_kind(ErrorKind::Config).with_hint(hint)
+        };
+        session
+            .batch(&Sql::module(module), &format!("replay module {}", module.name))
+            .await
+            .map_err(broken)?;
+        let after = template::inventory(session, &schema).await?;
+        if let Some(violation) = after.violations.first() {
+            return Err(
+                Error::config(format!("module {} cannot be used: {violation}", module.name))
+                    .with_hint("Mend the module; `tenantctl init` has installed nothing."),
+            );
+        }
+        if after.context != before.context {
+            return Err(
+                Error::config(format!("module {} changes its surroundings", module.name))
+                    .with_cause(format!(
+                        "before: {}; after: {}",
+                        before.context.join(", "),
+                        after.context.join(", ")
+                    ))
+                    .with_hint("A module must not use COMMIT, ROLLBACK, SET ROLE or SET search_path."),
+            );
+        }
+        module.objects = template::created(&known, &after.objects);
+        known = after.objects;
+    }
+    check_tables(&template, &known)?;
+    if let Some(extension) = timescaledb {
+        for table in &template.hypertables {
+            let sql = as_admin()
+                .text("\n")
+                .append(create_hypertable(extension, &schema, table))
+                .append(as_owner());
+            session
+                .batch(&sql, &format!("make {} a hypertable", table.table))
+                .await
+                .map_err(|e| e.with_kind(ErrorKind::Config))?;
+        }
+    }
+    let register = plans::register_template(&template).append(record_done("install_template", None, TIMEOUT));
+    session.batch(&register, "register the template").await?;
+    Ok((template.version, true))
+}
+
+/// Tables that the configuration names must be made by some module.
+fn check_tables(template: &Template, known: &ModuleObjects) -> Result<()> {
+    let named = template.hypertables.iter().map(|h| ("hypertables", &h.table));
+    let named = named.chain(template.bulk_load.iter().map(|t| ("bulk_load", t)));
+    for (section, table) in named {
+        if !known.tables.contains(table) {
+            return Err(Error::config(format!(
+                "template.{section} names table {table:?}, which no module creates"
+            ))
+            .with_hint(format!("The modules create: {}.", known.tables.join(", "))));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the reference copy's schema exists and may be replaced: only one that an earlier `init` made.
+async fn replaceable(session: &Session, template: &Template, latest: i32) -> Result<bool> {
+    match template::schema_owner(session, &template.schema()).await? {
+        None => Ok(false),
+        Some(owner) if owner == OWNER_ROLE && latest > 0 => Ok(true),
+        Some(owner) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("schema {} exists and is not ours", template.schema()),
+        )
+        .with_cause(format!("it belongs to {owner:?}, and the registry does not know it"))
+        .with_hint("tenantctl does not adopt it. Rename that schema, or the template in the configuration.")),
+    }
+}
