@@ -1,6 +1,32 @@
 //! tenantctl runs PostgreSQL with a schema per tenant.
+//!
+//! The architecture in a page. A command observes, plans, applies: [`catalog`] reads the live cluster into types,
+//! [`plan`] compares that with what is wanted and returns SQL steps as data, [`pg::apply`] runs them in one
+//! transaction. `--dry-run` prints the very plan that would be applied.
+//!
+//! | module | holds | may use |
+//! |---|---|---|
+//! | [`error`] | the error type, exit codes | nothing |
+//! | [`tenant`] | tenant id, schema name, tier, limits, template | `error`, [`pg::sql`] not even that |
+//! | [`pg`] | connection parameters, TLS, sessions, `Sql` and quoting, SQLSTATE, applying plans | `tenant`, `plan` |
+//! | [`plan`] | pure: what must change | `tenant`, `pg::sql` |
+//! | [`catalog`] | typed reads | `pg`, `plan`, `tenant` |
+//! | [`config`] | `tenant_templates.yaml` | `tenant` |
+//! | [`settings`] | flags over environment over files | `cli`, `config`, `pg`, `catalog` |
+//! | [`installer`] | registry, roles and template into a database | `catalog`, `plan`, `pg` |
+//! | [`provisioner`] | many tenants over recycled sessions | `catalog`, `plan`, `pg` |
+//! | [`cluster`] | a throw-away cluster for `demo` and the tests | `pg` |
+//! | [`bench`] | measurements | all but `commands`, `ui` |
+//! | [`ui`] | all terminal code | `cli`, `error`, `plan` |
+//! | [`commands`] | one thin module a subcommand | everything |
+//!
+//! A test reads the `use crate::` lines and holds this table. Core code never prints.
 
+pub mod bench;
 pub mod catalog;
+pub mod cli;
+pub mod cluster;
+pub mod commands;
 pub mod config;
 pub mod error;
 pub mod installer;
@@ -8,4 +34,25 @@ pub mod interrupt;
 pub mod pg;
 pub mod plan;
 pub mod provisioner;
+pub mod settings;
 pub mod tenant;
+pub mod ui;
+
+use cli::Cli;
+use error::ErrorKind;
+use interrupt::Interrupt;
+use ui::Ui;
+
+/// Runs a parsed command line to its exit code. Prints results to stdout and errors to stderr.
+pub async fn run(cli: Cli, interrupt: Interrupt) -> u8 {
+    ui::log::install(&cli.global);
+    let ui = Ui::new(&cli.global);
+    match commands::dispatch(&cli, &ui, &interrupt).await {
+        Ok(_) if interrupt.requested() => ErrorKind::Interrupted.exit_code(),
+        Ok(status) => status.code(),
+        Err(error) => {
+            ui.error(&error);
+            error.kind().exit_code()
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The command line: types only. Help texts here are also the man pages and the completions.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Run PostgreSQL with a schema per tenant.
+///
+/// tenantctl makes tenants in one PostgreSQL database, each with a schema and a login role of its own, all or
+/// nothing and in milliseconds.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tenantctl",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = EXIT_CODES,
+    after_long_help = EXIT_CODES
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0    done
+  1    findings, alerts, or some of many tenants failed
+  2    usage or configuration
+  3    cannot connect
+  4    the database refused
+  5    the store or a local file refused
+  130  interrupted";
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Server and database: a libpq URL, key=value pairs, or a database name
+    ///
+    /// What it leaves out comes from PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE and the other libpq
+    /// variables, the password also from ~/.pgpass. Put no password here: other users of the machine see it in ps.
+    #[arg(
+        long,
+        global = true,
+        env = "DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub database_url: Option<String>,
+    /// Policy file
+    ///
+    /// Default: ./tenant_templates.yaml, else /etc/tenantctl/tenant_templates.yaml, else the copy built in.
+    #[arg(long, global = true, env = "TENANTCTL_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Form of the result on stdout
+    #[arg(short, long, global = true, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT")]
+    pub output: OutputFormat,
+    /// Print no hints and no progress, only results and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Log more to stderr: -v for what is done, -vv for every statement
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Form of log lines and errors on stderr
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+    /// Show no progress bar
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+}
+
+/// Form of results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people
+    Text,
+    /// For programs; fields are added, never renamed
+    Json,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create or upgrade the registry, the owner role and the template
+    ///
+    /// Safe to run again and from two terminals at once. Needs a superuser, or a role with CREATEROLE and CREATE on the
+    /// database; it reports which lines of the hardening standard take more.
+    Init(InitArgs),
+    /// Make tenants
+    ///
+    /// Each tenant is made in one transaction and one round trip: it is there whole, or not at all. Passwords are made
+    /// here, shown once, and never sent to the server, which gets a SCRAM verifier.
+    Provision(ProvisionArgs),
+    /// List tenants
+    List(ListArgs),
+    /// Show one tenant: tier, limits, tables, sizes, connections
+    Show(ShowArgs),
+    /// Drop tenants: schema, role and registry row together
+    ///
+    /// Each tenant goes whole in one transaction. Its role must hold nothing in other databases, and no session of
+    /// it may be open, unless --disconnect ends them.
+    Drop(DropArgs),
+    /// Measure this cluster against the performance targets
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// Run the whole story on a throw-away cluster
+    ///
+    /// Starts a PostgreSQL of its own from the binaries on this machine, prepares it, makes three tenants with trading
+    /// data, tries to read one as another, prints timings, and cleans up.
+    Demo(DemoArgs),
+    /// Print the completion script of a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write all of them into a folder
+    Man(ManArgs),
+}
+
+impl Command {
+    /// The name as typed, for application_name and the operation log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Init(_) => "init",
+            Self::Provision(_) => "provision",
+            Self::List(_) => "list",
+            Self::Show(_) => "show",
+            Self::Drop(_) => "drop",
+            Self::Bench(_) => "bench",
+            Self::Demo(_) => "demo",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
+        }
+    }
+}
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Print the SQL instead of running it
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Arguments of `provision`.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["tenants", "from_file"])))]
+pub struct ProvisionArgs {
+    /// Tenant ids: 1 to 63 letters, digits, '.', '_' or '-', starting with a letter or digit
+    #[arg(value_name = "TENANT", allow_hyphen_values = false)]
+    pub tenants: Vec<String>,
+    /// Tier, for tenants whose line in the file names none [default: provisioning.default_tier]
+    #[arg(short, long, value_name = "TIER")]
+    pub tier: Option<String>,
+    /// Read more tenants from a file, one `tenant_id[,tier]` a line; `-` is stdin
+    #[arg(short, long, value_name = "FILE")]
+    pub from_file: Option<PathBuf>,
+    /// Count tenants that exist as done, and leave them as they are
+    #[arg(long)]
+    pub if_not_exists: bool,
+    /// Tenants made at the same time [default: provisioning.jobs]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub jobs: Option<u16>,
+    /// Write passwords to this new file (mode 0600, CSV) instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub credentials_file: Option<PathBuf>,
+    /// Print the SQL instead of running it, secrets masked
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Arguments of `list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only tenants of this tier
+    #[arg(short, long, value_name = "TIER")]
+    pub tier: Option<String>,
+}
+
+/// Arguments of `show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// Tenant id
+    #[arg(value_name = "TENANT")]
+    pub tenant: String,
+}
+
+/// Arguments of `drop`.
+#[derive(Debug, Args)]
+pub struct DropArgs {
+    /// Tenant ids
+    #[arg(value_name = "TENANT", required = true)]
+    pub tenants: Vec<String>,
+    /// Yes, destroy them with all their data
+    #[arg(long)]
+    pub yes: bool,
+    /// End the tenants' sessions instead of refusing when there are any
+    #[arg(long)]
+    pub disconnect: bool,
+    /// Print the SQL instead of running it
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Measure this cluster against the performance targets.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Schema creation, one by one and many at once, beside the same DDL sent raw
+    ///
+    /// Works in a database of its own, which it drops at the end, so that no catalog of yours grows.
+    Provisioning(BenchProvisioningArgs),
+}
+
+/// Arguments of `bench provisioning`.
+#[derive(Debug, Args)]
+pub struct BenchProvisioningArgs {
+    /// Tenants made one by one, each beside one made by raw DDL
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub count: u32,
+    /// Tenants made at once
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub concurrent: u32,
+    /// Tenants made at the same time in the concurrent part
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub jobs: u16,
+    /// Tier of the tenants
+    #[arg(long, value_name = "TIER", default_value = "enterprise")]
+    pub tier: String,
+    /// Measure again when the database holds this many tenants (may be given more than once)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub at: Vec<u32>,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Leave the cluster running and print how to connect
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write a page for every command into this folder
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}

@@ -1,0 +1,130 @@
+//! `bench`: measures this cluster.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{Context, Status};
+use crate::bench::provisioning::{Suite, Targets, Workload};
+use crate::bench::scratch::Scratch;
+use crate::bench::{Environment, Figure};
+use crate::catalog;
+use crate::cli::BenchProvisioningArgs;
+use crate::error::{Error, ErrorKind, Result};
+use crate::installer;
+use crate::provisioner::Provisioner;
+use crate::ui::table::Grid;
+use crate::ui::{Render, Ui};
+
+/// The figures of a run.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// What it was made on.
+    pub environment: Environment,
+    /// The figures.
+    pub results: Vec<Figure>,
+}
+
+impl Render for Report {
+    fn text(&self, ui: &Ui) -> String {
+        let mut grid = Grid::new(ui, &["suite", "metric", ">value", "unit", ">target", "pass"]);
+        for f in &self.results {
+            let digits = if f.unit == "ms" { 1 } else { 2 };
+            grid.row([
+                f.suite.to_owned(),
+                f.metric.clone(),
+                format!("{:.digits$}", f.value),
+                f.unit.to_owned(),
+                f.target.map_or_else(String::new, |t| format!("{t:.digits$}")),
+                match f.pass {
+                    Some(true) => ui.good("yes"),
+                    Some(false) => ui.bad("NO"),
+                    None => String::new(),
+                },
+            ]);
+        }
+        let e = &self.environment;
+        format!(
+            "{}\n\n{}",
+            ui.dim(&format!(
+                "PostgreSQL {}; {}; {} client processors",
+                e.server_version,
+                e.settings.join(", "),
+                e.client_cpus
+            )),
+            grid.render()
+        )
+    }
+}
+
+/// `bench provisioning`; exits 1 when a target is missed.
+///
+/// # Errors
+/// When the benchmark's database cannot be made, or a tenant in it.
+pub async fn provisioning(ctx: &Context<'_>, args: &BenchProvisioningArgs) -> Result<Status> {
+    let tier = Arc::new(ctx.settings.config.tier(&args.tier)?.clone());
+    let mut at: Vec<usize> = args.at.iter().map(|&n| n as usize).collect();
+    at.sort_unstable();
+    let workload = Workload {
+        count: args.count as usize,
+        concurrent: args.concurrent as usize,
+        jobs: usize::from(args.jobs),
+        tier,
+        at,
+    };
+    let scratch = Scratch::create(&ctx.settings.connector).await?;
+    let measured = tokio::select! {
+        measured = measure(ctx, &scratch, workload) => measured,
+        // The database must go before we do.
+        () = ctx.interrupt.times(1) => Err(crate::error::Error::interrupted()),
+    };
+    let environment = scratch.environment().await;
+    ctx.ui.note("removing the benchmark's database");
+    let removed = scratch.remove().await;
+    let report = Report {
+        results: measured?,
+        environment: environment?,
+    };
+    removed?;
+    ctx.ui.result(&report)?;
+    Ok(if report.results.iter().any(|f| f.pass == Some(false)) {
+        Status::Partly
+    } else {
+        Status::Done
+    })
+}
+
+async fn measure(ctx: &Context<'_>, scratch: &Scratch, workload: Workload) -> Result<Vec<Figure>> {
+    let session = scratch.connector.connect().await?;
+    let template = ctx.settings.config.template()?;
+    installer::install(&session, &template, ctx.settings.lock_timeout()).await?;
+    let installed = catalog::template::installed(&session, &template.name)
+        .await?
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unknown,
+                "the template is not there right after it was installed",
+            )
+        })?;
+    let targets = &ctx.settings.config.performance_targets;
+    let suite = Suite {
+        provisioner: Provisioner {
+            connector: scratch.connector.clone(),
+            template: Arc::new(installed),
+            timescaledb: None,
+            timeout: ctx.settings.timeout(),
+            lock_timeout: ctx.settings.lock_timeout(),
+        },
+        workload,
+        targets: Targets {
+            average: targets.schema_creation.average_s,
+            p95: targets.schema_creation.p95_s,
+            p99: targets.schema_creation.p99_s,
+            max: targets.schema_creation.max_s,
+            hundred: targets.concurrent_operations.schemas_100_s,
+        },
+        progress: &|text| ctx.ui.note(text),
+        interrupt: ctx.interrupt,
+    };
+    suite.run().await
+}

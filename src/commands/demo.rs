@@ -1,0 +1,369 @@
+//! `demo`: the whole story on a throw-away cluster.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::{Context, Status};
+use crate::catalog;
+use crate::cli::{DemoArgs, Global};
+use crate::cluster::{Binaries, Cluster, Options};
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt::Interrupt;
+use crate::pg::conninfo::ConnInfo;
+use crate::pg::session::{Connector, Session, SessionLimits, column};
+use crate::pg::sql::Sql;
+use crate::provisioner::{Provisioned, Request};
+use crate::settings::Settings;
+use crate::ui::table::Grid;
+use crate::ui::{Render, Ui, bytes, milliseconds};
+
+/// The demo's database.
+const DATABASE: &str = "tradesage";
+
+/// Its tenants and their tiers.
+const TENANTS: [(&str, &str); 3] = [("acme", "basic"), ("globex", "professional"), ("initech", "enterprise")];
+
+/// What the demo did, as it is printed step by step; whole in JSON.
+#[derive(Debug, Default, Serialize)]
+pub struct Story {
+    /// The server's version.
+    pub server_version: String,
+    /// Milliseconds of each step.
+    pub timings_ms: Vec<(String, f64)>,
+    /// The tenants.
+    pub tenants: Vec<TenantStory>,
+    /// What one tenant tried on another, and what the server said.
+    pub attacks: Vec<Attack>,
+    /// How to connect, with `--keep`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
+}
+
+/// One tenant of the demo.
+#[derive(Debug, Serialize)]
+pub struct TenantStory {
+    /// Its id.
+    pub tenant_id: String,
+    /// Its tier.
+    pub tier: String,
+    /// Its schema.
+    pub schema_name: String,
+    /// Milliseconds to make it.
+    pub provisioning_time_ms: f64,
+    /// Rows by table, counted by the tenant itself.
+    pub rows: Vec<(String, i64)>,
+    /// Bytes of its tables.
+    pub size_bytes: i64,
+}
+
+/// One attempt.
+#[derive(Debug, Serialize)]
+pub struct Attack {
+    /// In words.
+    pub attempt: &'static str,
+    /// What the server answered.
+    pub answer: String,
+    /// Whether that was a refusal.
+    pub refused: bool,
+}
+
+/// A cluster left running.
+#[derive(Debug, Serialize)]
+pub struct Kept {
+    /// For `--database-url`.
+    pub database_url: String,
+    /// The folder to remove in the end.
+    pub dir: PathBuf,
+    /// Stops the server and removes the folder.
+    pub stop: String,
+}
+
+impl Render for Story {
+    fn text(&self, ui: &Ui) -> String {
+        let mut text = String::new();
+        let mut grid = Grid::new(
+            ui,
+            &[
+                "tenant",
+                "tier",
+                ">made in",
+                "schema",
+                ">portfolios",
+                ">positions",
+                ">trades",
+                ">bars",
+                ">size",
+            ],
+        );
+        for t in &self.tenants {
+            let mut row = vec![
+                t.tenant_id.clone(),
+                t.tier.clone(),
+                milliseconds(t.provisioning_time_ms),
+                t.schema_name.clone(),
+            ];
+            row.extend(t.rows.iter().map(|(_, n)| n.to_string()));
+            row.push(bytes(t.size_bytes.max(0) as u64));
+            grid.row(row);
+        }
+        text.push_str(&grid.render());
+        text.push_str(&format!(
+            "\n\n{}\n",
+            ui.bold("acme, logged in with its own password, tries globex's data:")
+        ));
+        for a in &self.attacks {
+            let verdict = if a.refused {
+                ui.good("refused")
+            } else {
+                ui.bad("SUCCEEDED")
+            };
+            text.push_str(&format!("  {:<42} {verdict}  {}\n", a.attempt, ui.dim(&a.answer)));
+        }
+        text.push_str(&format!("\n{}\n", ui.bold("Timings")));
+        for (what, ms) in &self.timings_ms {
+            text.push_str(&format!("  {what:<42} {:>10}\n", milliseconds(*ms)));
+        }
+        if let Some(kept) = &self.kept {
+            text.push_str(&format!(
+                "\nThe cluster keeps running. To look around, and to end it:\n  export DATABASE_URL='{}'\n  tenantctl list\n  psql \"$DATABASE_URL\"\n  {}\n",
+                kept.database_url, kept.stop
+            ));
+        }
+        text.trim_end().to_owned()
+    }
+}
+
+/// A stopwatch that writes into the story.
+struct Steps<'a> {
+    ui: &'a Ui,
+    started: Instant,
+    timings: Vec<(String, f64)>,
+}
+
+impl Steps<'_> {
+    fn done(&mut self, what: &str) {
+        let ms = self.started.elapsed().as_secs_f64() * 1000.0;
+        self.ui.note(&format!("{what} ({})", milliseconds(ms)));
+        self.timings.push((what.to_owned(), ms));
+        self.started = Instant::now();
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When there is no PostgreSQL on this machine, or any step fails. An attack that succeeds is not an error but exit 1.
+pub async fn run(ui: &Ui, interrupt: &Interrupt, global: &Global, args: &DemoArgs) -> Result<Status> {
+    let mut steps = Steps {
+        ui,
+        started: Instant::now(),
+        timings: Vec::new(),
+    };
+    let binaries = Binaries::find()?;
+    // initdb takes a second; Ctrl-C must be heard meanwhile. The cluster cleans up when it is dropped.
+    let cluster = tokio::task::spawn_blocking(move || Cluster::start(&binaries, &Options::default()))
+        .await
+        .map_err(|e| Error::new(ErrorKind::Unknown, "cannot start the cluster").with_cause(e))??;
+    steps.done("started a PostgreSQL cluster");
+
+    let ctx = Context {
+        settings: settings(global, &cluster).await?,
+        ui,
+        interrupt,
+    };
+    let session = ctx.settings.connector.connect().await?;
+    super::init::install(&ctx, &session, &ctx.settings.config.template()?).await?;
+    steps.done("init: registry, owner role, template");
+
+    let made = provision(&ctx, &session).await?;
+    steps.done("provision: three tenants of three tiers");
+
+    let mut story = Story {
+        server_version: session.server().version.clone(),
+        ..Story::default()
+    };
+    let mut logins = Vec::new();
+    for tenant in &made {
+        let login = login(&ctx, &cluster, tenant).await?;
+        login
+            .batch(
+                &Sql::new(include_str!("../../sql/demo/trading_data.sql")),
+                "load the demo's data",
+            )
+            .await?;
+        logins.push(login);
+    }
+    steps.done("load: trading data, by each tenant itself");
+
+    for (tenant, login) in made.iter().zip(&logins) {
+        story.tenants.push(describe(&session, login, tenant).await?);
+    }
+    if let [attacker, victim, ..] = &made[..] {
+        story.attacks = attack(&logins[0], attacker, victim).await?;
+    }
+    steps.done("attack: one tenant against another");
+    drop(logins);
+    drop(session);
+
+    if args.keep {
+        let database_url = cluster.url(Cluster::SUPERUSER, DATABASE);
+        let stop = format!(
+            "{} -D {} -m fast stop && rm -rf {}",
+            cluster.binaries().program("pg_ctl").display(),
+            cluster.data().display(),
+            cluster.dir().display()
+        );
+        let stop = if cluster.drops_privileges() {
+            format!("su postgres -s /bin/sh -c '{stop}'")
+        } else {
+            stop
+        };
+        story.kept = Some(Kept {
+            database_url,
+            dir: cluster.dir().to_owned(),
+            stop,
+        });
+        cluster.keep();
+    } else {
+        drop(cluster);
+        steps.done("stopped the cluster and removed its files");
+    }
+    story.timings_ms = steps.timings;
+    ui.result(&story)?;
+    Ok(if story.attacks.iter().all(|a| a.refused) {
+        Status::Done
+    } else {
+        Status::Partly
+    })
+}
+
+/// Makes the demo's database, and settings that lead to it and nowhere else.
+async fn settings(global: &Global, cluster: &Cluster) -> Result<Settings> {
+    let resolve = |url: String| ConnInfo::resolve(Some(&url), &|_| None);
+    let connector = |info| Connector::new(info, "tenantctl demo", SessionLimits::default());
+    let maintenance = connector(resolve(cluster.url(Cluster::SUPERUSER, "postgres"))?)
+        .connect()
+        .await?;
+    maintenance
+        .batch(
+            &Sql::new("CREATE DATABASE ").ident(DATABASE),
+            "make the demo's database",
+        )
+        .await?;
+    let config = match &global.config {
+        Some(path) => Config::load(Some(path))?,
+        None => Config::builtin()?,
+    };
+    Ok(Settings {
+        config,
+        connector: connector(resolve(cluster.url(Cluster::SUPERUSER, DATABASE))?),
+    })
+}
+
+async fn provision(ctx: &Context<'_>, session: &Session) -> Result<Vec<Provisioned>> {
+    let provisioner = super::provision::provisioner(ctx, session).await?;
+    let mut requests = Vec::new();
+    for (id, tier) in TENANTS {
+        requests.push(Request {
+            id: id.parse()?,
+            tier: Arc::new(ctx.settings.config.tier(tier)?.clone()),
+        });
+    }
+    let mut made = Vec::new();
+    for request in &requests {
+        made.push(provisioner.provision(session, request, None).await?);
+    }
+    Ok(made)
+}
+
+/// A session of the tenant's own, with its password and its search path.
+async fn login(ctx: &Context<'_>, cluster: &Cluster, tenant: &Provisioned) -> Result<Session> {
+    let password = tenant.password.as_ref().map(|p| p.reveal().to_owned());
+    let url = cluster.url(&tenant.role_name, DATABASE);
+    let info = ConnInfo::resolve(Some(&url), &|name| password.clone().filter(|_| name == "PGPASSWORD"))?;
+    let session = ctx.settings.connector.with_info(info).connect().await?;
+    // What every application of the tenant gets: the role's own settings, not those of an admin's session.
+    session
+        .batch(
+            &Sql::new("RESET search_path; RESET row_security; RESET statement_timeout"),
+            "become the tenant",
+        )
+        .await?;
+    Ok(session)
+}
+
+async fn describe(admin: &Session, login: &Session, tenant: &Provisioned) -> Result<TenantStory> {
+    let count = Sql::new(
+        "SELECT (SELECT count(*) FROM portfolios) AS portfolios, (SELECT count(*) FROM positions) AS positions,
+    (SELECT count(*) FROM trades) AS trades, (SELECT count(*) FROM market_data) AS market_data",
+    );
+    let row = login.query_one(&count, &[], "count the tenant's rows").await?;
+    let rows = ["portfolios", "positions", "trades", "market_data"]
+        .iter()
+        .map(|name| Ok(((*name).to_owned(), column(&row, name)?)))
+        .collect::<Result<_>>()?;
+    let registered = catalog::tenants::find_one(admin, &tenant.tenant_id).await?;
+    let relations = catalog::tenants::relations(admin, &registered).await?;
+    Ok(TenantStory {
+        tenant_id: tenant.tenant_id.to_string(),
+        tier: tenant.tier.clone(),
+        schema_name: tenant.schema_name.to_string(),
+        provisioning_time_ms: tenant.provisioning_time_ms,
+        rows,
+        size_bytes: relations.iter().filter_map(|r| r.bytes).sum(),
+    })
+}
+
+/// What a tenant tries on another, each for real.
+async fn attack(attacker: &Session, me: &Provisioned, victim: &Provisioned) -> Result<Vec<Attack>> {
+    let theirs = victim.schema_name.as_str();
+    let own = me.schema_name.as_str();
+    let attempts = [
+        (
+            "read its portfolios",
+            Sql::new("SELECT FROM ").qualified(theirs, "portfolios"),
+        ),
+        (
+            "delete its trades",
+            Sql::new("DELETE FROM ").qualified(theirs, "trades"),
+        ),
+        (
+            "copy its market data out",
+            Sql::new("COPY ").qualified(theirs, "market_data").text(" TO STDOUT"),
+        ),
+        ("take its role", Sql::new("SET ROLE ").ident(&victim.role_name)),
+        ("take the owner's role", Sql::new("SET ROLE tenantctl_owner")),
+        ("read the registry", Sql::new("SELECT FROM tenantctl.tenants")),
+        (
+            "make a function in its own schema",
+            Sql::new("CREATE FUNCTION ")
+                .qualified(own, "f")
+                .text("() RETURNS int LANGUAGE sql AS 'SELECT 1'"),
+        ),
+        (
+            "truncate its own trades",
+            Sql::new("TRUNCATE ").qualified(own, "trades"),
+        ),
+    ];
+    let mut attacks = Vec::new();
+    for (attempt, sql) in attempts {
+        let result = attacker.batch(&sql, attempt).await;
+        attacks.push(match result {
+            Ok(()) => Attack {
+                attempt,
+                answer: "no error".into(),
+                refused: false,
+            },
+            Err(error) => Attack {
+                attempt,
+                refused: error.kind() == ErrorKind::Permission,
+                answer: error.cause().unwrap_or_default().to_owned(),
+            },
+        });
+    }
+    Ok(attacks)
+}

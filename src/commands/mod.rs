@@ -1,0 +1,95 @@
+//! The commands, one thin module each. They read like tables of contents; the work is elsewhere.
+
+pub mod bench;
+pub mod demo;
+pub mod docs;
+pub mod drop;
+pub mod init;
+pub mod list;
+pub mod provision;
+pub mod show;
+
+use std::future::Future;
+
+use crate::cli::{BenchCommand, Cli, Command};
+use crate::error::{ErrorKind, Result};
+use crate::interrupt::Interrupt;
+use crate::settings::Settings;
+use crate::ui::Ui;
+
+/// What a command works with.
+pub struct Context<'a> {
+    /// Configuration and connection.
+    pub settings: Settings,
+    /// The way to the user.
+    pub ui: &'a Ui,
+    /// Whether the user wants to stop.
+    pub interrupt: &'a Interrupt,
+}
+
+/// How a command that did not fail as a whole ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// All done.
+    Done,
+    /// Some of many failed, or there are findings.
+    Partly,
+    /// Everything that was asked for failed in the same class.
+    Failed(ErrorKind),
+}
+
+impl Status {
+    /// The exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Partly => 1,
+            Self::Failed(kind) => kind.exit_code(),
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Whatever made the command fail as a whole; it is in the operation log by then, if that could be reached.
+pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt) -> Result<Status> {
+    match &cli.command {
+        Command::Completions(args) => return docs::completions(ui, args),
+        Command::Man(args) => return docs::man(ui, args),
+        Command::Demo(args) => return until(interrupt, 1, demo::run(ui, interrupt, &cli.global, args)).await,
+        _ => {}
+    }
+    let name = cli.command.name();
+    let ctx = Context {
+        settings: Settings::resolve(&cli.global, name)?,
+        ui,
+        interrupt,
+    };
+    for warning in &ctx.settings.connector.info().warnings {
+        ui.warn(warning);
+    }
+    let result = match &cli.command {
+        Command::Init(args) => until(interrupt, 1, init::run(&ctx, args)).await,
+        // After the first Ctrl-C it starts nothing new, but still tells the passwords of what it made.
+        Command::Provision(args) => until(interrupt, 2, provision::run(&ctx, args)).await,
+        Command::List(args) => until(interrupt, 1, list::run(&ctx, args)).await,
+        Command::Show(args) => until(interrupt, 1, show::run(&ctx, args)).await,
+        Command::Drop(args) => until(interrupt, 2, drop::run(&ctx, args)).await,
+        // It has a database to drop before it ends.
+        Command::Bench(BenchCommand::Provisioning(args)) => until(interrupt, 2, bench::provisioning(&ctx, args)).await,
+        Command::Demo(_) | Command::Completions(_) | Command::Man(_) => Ok(Status::Done),
+    };
+    if let Err(error) = &result {
+        crate::pg::record::failure(&ctx.settings.connector, None, name, None, error).await;
+    }
+    result
+}
+
+/// Runs a command until it is done or the user has asked to stop this many times.
+async fn until(interrupt: &Interrupt, times: u8, command: impl Future<Output = Result<Status>>) -> Result<Status> {
+    tokio::select! {
+        result = command => result,
+        () = interrupt.times(times) => Err(crate::error::Error::interrupted()),
+    }
+}

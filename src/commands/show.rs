@@ -1,0 +1,154 @@
+//! `show`: one tenant with tier, limits and what it uses.
+
+use serde::Serialize;
+
+use super::{Context, Status};
+use crate::catalog::tenants::{self, Operation, Relation, TenantRow};
+use crate::cli::ShowArgs;
+use crate::error::{ErrorKind, Result};
+use crate::ui::table::Grid;
+use crate::ui::{Render, Ui, bytes};
+
+/// How many operations are shown.
+const OPERATIONS: i64 = 5;
+
+/// One tenant, as the registry and the catalog know it.
+#[derive(Debug, Serialize)]
+pub struct Description {
+    /// The registry row.
+    #[serde(flatten)]
+    pub tenant: TenantRow,
+    /// Sessions of its role now.
+    pub connections: i64,
+    /// Bytes of all tables with indexes and TOAST; null when a lock kept them from being measured.
+    pub size_bytes: Option<i64>,
+    /// Tables and views; null when a lock kept them from being measured.
+    pub relations: Option<Vec<Relation>>,
+    /// The latest entries of the operation log, newest first.
+    pub operations: Vec<Operation>,
+    /// What of the tenant is missing although the registry has it.
+    pub missing: Vec<&'static str>,
+}
+
+impl Render for Description {
+    fn text(&self, ui: &Ui) -> String {
+        let t = &self.tenant;
+        let limits = &t.limits;
+        let storage = if t.hypertables.is_empty() {
+            "plain tables".to_owned()
+        } else {
+            format!("hypertables: {}", t.hypertables.join(", "))
+        };
+        let size = self
+            .size_bytes
+            .map_or_else(|| "UNKNOWN (a table is locked)".into(), |b| bytes(b.max(0) as u64));
+        let lines = [
+            ("tenant", t.tenant_id.to_string()),
+            ("tier", t.tier.clone()),
+            ("status", t.status.clone()),
+            ("schema", t.schema_name.to_string()),
+            ("role", t.role_name.clone()),
+            (
+                "template",
+                format!("{} v{} ({})", t.template, t.template_version, t.modules.join(", ")),
+            ),
+            ("storage", storage),
+            ("created", format!("{} by {}", t.created_at, t.created_by)),
+            ("size", format!("{size} of {} GiB", limits.max_schema_size_gb)),
+            (
+                "connections",
+                format!("{} of {}", self.connections, limits.max_connections),
+            ),
+            ("portfolios", format!("at most {}", limits.max_portfolios)),
+            (
+                "positions",
+                format!("at most {} a portfolio", limits.max_positions_per_portfolio),
+            ),
+            ("trades", format!("at most {} a day", limits.max_trades_per_day)),
+            (
+                "API calls",
+                format!(
+                    "at most {} a minute (enforced by the gateway)",
+                    limits.max_api_calls_per_minute
+                ),
+            ),
+        ];
+        let mut text: String = lines
+            .iter()
+            .map(|(name, value)| format!("{} {value}\n", ui.dim(&format!("{name:<12}"))))
+            .collect();
+        if !self.missing.is_empty() {
+            text.push_str(&ui.bad(&format!("missing: {}\n", self.missing.join(", "))));
+        }
+        if let Some(relations) = &self.relations {
+            let mut grid = Grid::new(ui, &["relation", "kind", ">rows (est.)", ">size", "row security"]);
+            for r in relations {
+                let row_security = if r.kind == "view" {
+                    "by its tables"
+                } else if r.row_security {
+                    "forced"
+                } else {
+                    "grants only"
+                };
+                grid.row([
+                    r.name.clone(),
+                    r.kind.clone(),
+                    r.estimated_rows.map_or_else(|| "-".into(), |n| n.to_string()),
+                    r.bytes.map_or_else(|| "-".into(), |b| bytes(b.max(0) as u64)),
+                    row_security.into(),
+                ]);
+            }
+            text.push_str(&format!("\n{}\n", grid.render()));
+        }
+        if !self.operations.is_empty() {
+            let mut grid = Grid::new(ui, &["operation", "status", ">time", "finished", "message"]);
+            for o in &self.operations {
+                grid.row([
+                    o.operation.clone(),
+                    o.status.clone(),
+                    crate::ui::milliseconds(o.duration_ms),
+                    o.finished_at.clone(),
+                    o.message.clone().unwrap_or_default(),
+                ]);
+            }
+            text.push_str(&format!("\n{}", grid.render()));
+        }
+        text.trim_end().to_owned()
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Kind `not_found` when there is no such tenant.
+pub async fn run(ctx: &Context<'_>, args: &ShowArgs) -> Result<Status> {
+    let id = args.tenant.parse()?;
+    let session = ctx.settings.registry(false).await?;
+    let tenant = tenants::find_one(&session, &id).await?;
+    let remains = tenants::remains(&session, &[&tenant])
+        .await?
+        .remove(&id)
+        .unwrap_or_default();
+    let relations = match tenants::relations(&session, &tenant).await {
+        Ok(relations) => Some(relations),
+        // A lock the tenant holds on its own table must not keep the rest from being shown.
+        Err(error) if error.kind() == ErrorKind::Timeout => {
+            ctx.ui.warn("a table of this tenant is locked; its sizes are unknown");
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let operations = tenants::operations(&session, &id, OPERATIONS).await?;
+    let missing = [(remains.schema, "schema"), (remains.role.is_some(), "role")]
+        .into_iter()
+        .filter(|(there, _)| !there);
+    ctx.ui.result(&Description {
+        connections: remains.sessions,
+        size_bytes: relations.as_ref().map(|r| r.iter().filter_map(|r| r.bytes).sum()),
+        relations,
+        operations,
+        missing: missing.map(|(_, name)| name).collect(),
+        tenant,
+    })?;
+    Ok(Status::Done)
+}

@@ -1,0 +1,232 @@
+//! All terminal code: results to stdout, everything else to stderr. Only `commands` and `lib` use it.
+
+pub mod log;
+pub mod progress;
+pub mod table;
+
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+
+use crate::cli::{Color, Global, LogFormat, OutputFormat};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A result that can be shown: `Serialize` for programs, this for people.
+pub trait Render: Serialize {
+    /// The text for people, without a final newline; empty when there is nothing to say.
+    fn text(&self, ui: &Ui) -> String;
+}
+
+/// How this process talks.
+#[derive(Clone, Copy, Debug)]
+pub struct Ui {
+    output: OutputFormat,
+    log_format: LogFormat,
+    quiet: bool,
+    color: bool,
+    error_color: bool,
+    progress: bool,
+}
+
+impl Ui {
+    /// Decides from flags, NO_COLOR and whether stdout and stderr are terminals.
+    pub fn new(global: &Global) -> Self {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        let color_for = |terminal: bool| match global.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal && !no_color,
+        };
+        let stderr_terminal = std::io::stderr().is_terminal();
+        Self {
+            output: global.output,
+            log_format: global.log_format,
+            quiet: global.quiet,
+            color: color_for(std::io::stdout().is_terminal()) && global.output == OutputFormat::Text,
+            error_color: color_for(stderr_terminal),
+            progress: stderr_terminal && !global.no_progress && !global.quiet && global.log_format == LogFormat::Text,
+        }
+    }
+
+    /// Whether results are JSON.
+    pub fn json(&self) -> bool {
+        self.output == OutputFormat::Json
+    }
+
+    /// Prints a result to stdout.
+    ///
+    /// # Errors
+    /// Kind `store` when stdout cannot be written; a reader that went away is no error.
+    pub fn result(&self, result: &impl Render) -> Result<()> {
+        let text = match self.output {
+            OutputFormat::Json => serde_json::to_string_pretty(result)
+                .map_err(|e| Error::new(ErrorKind::Unknown, "cannot write the result as JSON").with_cause(e))?,
+            OutputFormat::Text => result.text(self),
+        };
+        if text.is_empty() {
+            Ok(())
+        } else {
+            self.stdout(&format!("{text}\n"))
+        }
+    }
+
+    /// Writes text to stdout as it is.
+    ///
+    /// # Errors
+    /// Kind `store` when stdout cannot be written; a reader that went away is no error.
+    pub fn stdout(&self, text: &str) -> Result<()> {
+        let mut stdout = std::io::stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Error::new(ErrorKind::Store, "cannot write to stdout").with_cause(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A line for people on stderr, unless `--quiet`.
+    pub fn note(&self, text: &str) {
+        if !self.quiet && self.log_format == LogFormat::Text {
+            Self::stderr(&format!("{text}\n"));
+        }
+    }
+
+    /// Something the user should know although the command goes on.
+    pub fn warn(&self, text: &str) {
+        match self.log_format {
+            LogFormat::Json => tracing::warn!("{text}"),
+            LogFormat::Text => Self::stderr(&format!("{} {text}\n", self.paint_error("33", "warning:"))),
+        }
+    }
+
+    /// An error: what, why, what to do, and the id under which the log and the registry have it.
+    pub fn error(&self, error: &Error) {
+        match self.log_format {
+            LogFormat::Json => tracing::error!(
+                error_id = %error.id(),
+                error_type = error.kind().as_str(),
+                severity = error.kind().severity().as_str(),
+                sqlstate = error.sqlstate(),
+                cause = error.cause(),
+                hint = error.hint(),
+                "{}",
+                error.message()
+            ),
+            LogFormat::Text => {
+                let mut text = format!("{} {}\n", self.paint_error("31;1", "error:"), error.message());
+                if let Some(cause) = error.cause() {
+                    text.push_str(&format!("{} {cause}\n", self.paint_error("1", "cause:")));
+                }
+                if let Some(hint) = error.hint().filter(|_| !self.quiet) {
+                    text.push_str(&format!("{} {hint}\n", self.paint_error("36", "hint:")));
+                }
+                let sqlstate = error
+                    .sqlstate()
+                    .map_or_else(String::new, |code| format!(" (SQLSTATE {code})"));
+                text.push_str(&format!(
+                    "{} {}{sqlstate}\n",
+                    self.paint_error("2", "error_id:"),
+                    error.id()
+                ));
+                Self::stderr(&text);
+            }
+        }
+    }
+
+    /// Emphasis on stdout, where colour is on.
+    pub fn bold(&self, text: &str) -> String {
+        paint(self.color, "1", text)
+    }
+
+    /// Good news on stdout.
+    pub fn good(&self, text: &str) -> String {
+        paint(self.color, "32", text)
+    }
+
+    /// Bad news on stdout.
+    pub fn bad(&self, text: &str) -> String {
+        paint(self.color, "31", text)
+    }
+
+    /// Less important text on stdout.
+    pub fn dim(&self, text: &str) -> String {
+        paint(self.color, "2", text)
+    }
+
+    /// A progress bar on stderr, invisible where it would be in the way.
+    pub fn progress(&self, total: usize, what: &'static str) -> progress::Progress {
+        progress::Progress::new(self.progress, total, what)
+    }
+
+    fn paint_error(&self, code: &str, text: &str) -> String {
+        paint(self.error_color, code, text)
+    }
+
+    fn stderr(text: &str) {
+        // Nobody left to tell when stderr is gone.
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    }
+}
+
+fn paint(on: bool, code: &str, text: &str) -> String {
+    if on {
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// A duration in milliseconds for people: `8.1 ms`, `2.35 s`.
+pub fn milliseconds(ms: f64) -> String {
+    if ms < 1000.0 {
+        format!("{ms:.1} ms")
+    } else {
+        format!("{:.2} s", ms / 1000.0)
+    }
+}
+
+/// Bytes for people in binary units: `40.0 KiB`.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit < UNITS.len() - 1 {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
+}
+
+/// `1 tenant`, `2 tenants`.
+pub fn count(n: usize, noun: &str) -> String {
+    if n == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{n} {noun}s")
+    }
+}
+
+impl Render for crate::plan::Plan {
+    fn text(&self, _: &Ui) -> String {
+        self.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_carry_units() {
+        assert_eq!(milliseconds(8.04), "8.0 ms");
+        assert_eq!(milliseconds(2350.0), "2.35 s");
+        assert_eq!(bytes(512), "512 B");
+        assert_eq!(bytes(40 * 1024), "40.0 KiB");
+        assert_eq!(count(1, "tenant"), "1 tenant");
+        assert_eq!(count(0, "tenant"), "0 tenants");
+    }
+}
