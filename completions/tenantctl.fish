@@ -1,0 +1,223 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_tenantctl_global_optspecs
+    string join \n database-url= config= o/output= q/quiet v/verbose log-format= color= no-progress h/help V/version
+end
+
+function __fish_tenantctl_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_tenantctl_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_tenantctl_using_subcommand
+    set -l cmd (__fish_tenantctl_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "init" -d 'Create or upgrade the registry, the owner role and the template'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "provision" -d 'Make tenants'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "list" -d 'List tenants'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "show" -d 'Show one tenant: tier, limits, tables, sizes, connections'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "drop" -d 'Drop tenants: schema, role and registry row together'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "bench" -d 'Measure this cluster against the performance targets'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "demo" -d 'Run the whole story on a throw-away cluster'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "man" -d 'Print the manual page, or write all of them into a folder'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand init" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand init" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand init" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand init" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand init" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand init" -l dry-run -d 'Print the SQL instead of running it'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand init" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand init" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand init" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand init" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -s t -l tier -d 'Tier, for tenants whose line in the file names none [default: provisioning.default_tier]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -s f -l from-file -d 'Read more tenants from a file, one `tenant_id[,tier]` a line; `-` is stdin' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -s j -l jobs -d 'Tenants made at the same time [default: provisioning.jobs]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -l credentials-file -d 'Write passwords to this new file (mode 0600, CSV) instead of stdout' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -l if-not-exists -d 'Count tenants that exist as done, and leave them as they are'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -l dry-run -d 'Print the SQL instead of running it, secrets masked'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand list" -s t -l tier -d 'Only tenants of this tier' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand list" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand list" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand list" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand list" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand list" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand list" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand list" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand list" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand show" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand show" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand show" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand show" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand show" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand show" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand show" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand show" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand drop" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand drop" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand drop" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand drop" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand drop" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand drop" -l yes -d 'Yes, destroy them with all their data'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand drop" -l disconnect -d 'End the tenants\' sessions instead of refusing when there are any'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand drop" -l dry-run -d 'Print the SQL instead of running it'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand drop" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand drop" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand drop" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand drop" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand drop" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l count -d 'Tenants made one by one, each beside one made by raw DDL' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l concurrent -d 'Tenants made at once' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l jobs -d 'Tenants made at the same time in the concurrent part' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l tier -d 'Tier of the tenants' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l at -d 'Measure again when the database holds this many tenants (may be given more than once)' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -l keep -d 'Leave the cluster running and print how to connect'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand completions" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand completions" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand completions" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand completions" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand completions" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand completions" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand completions" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand completions" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand completions" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -l dir -d 'Write a page for every command into this folder' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show drop bench demo completions man help" -f -a "init" -d 'Create or upgrade the registry, the owner role and the template'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show drop bench demo completions man help" -f -a "provision" -d 'Make tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show drop bench demo completions man help" -f -a "list" -d 'List tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show drop bench demo completions man help" -f -a "show" -d 'Show one tenant: tier, limits, tables, sizes, connections'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show drop bench demo completions man help" -f -a "drop" -d 'Drop tenants: schema, role and registry row together'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show drop bench demo completions man help" -f -a "bench" -d 'Measure this cluster against the performance targets'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show drop bench demo completions man help" -f -a "demo" -d 'Run the whole story on a throw-away cluster'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show drop bench demo completions man help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show drop bench demo completions man help" -f -a "man" -d 'Print the manual page, or write all of them into a folder'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show drop bench demo completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'

@@ -1,0 +1,118 @@
+//! `drop`: role, schema and row together, and only when it is meant.
+
+use crate::support::{Db, hold, sql, unique, wait_for};
+
+#[test]
+fn refuses_without_yes_and_changes_nothing() {
+    let db = Db::initialized();
+    db.provision(&["acme"]);
+    db.run(&["drop", "acme"]).exits(2).says(&["destroys 1 tenant", "--yes"]);
+    let out = db.run(&["drop", "acme", "--dry-run"]).success().stdout();
+    assert!(out.contains("DROP SCHEMA") && out.contains("DROP ROLE"), "{out}");
+    assert_eq!(db.counts(), (1, 1, 1));
+}
+
+#[test]
+fn leaves_nothing() {
+    let db = Db::initialized();
+    let made = db.provision(&["acme", "globex", "--tier", "enterprise"]);
+    sql(
+        &made[0].url(&db),
+        "INSERT INTO portfolios (user_id, name) VALUES (gen_random_uuid(), 'p')",
+    )
+    .unwrap();
+    // A stray grant of the registry's database does not keep the role alive.
+    db.sql(&format!(
+        "CREATE TABLE public.x (a int); GRANT SELECT ON public.x TO {}",
+        made[0].role
+    ));
+    let json = db.run(&["-o", "json", "drop", "acme", "--yes"]).success().json();
+    assert_eq!(json["dropped"][0]["schema_name"], made[0].schema.as_str());
+    assert_eq!(db.counts(), (1, 1, 1));
+    assert_eq!(
+        db.value(&format!(
+            "SELECT count(*) FROM pg_roles WHERE rolname = '{}'",
+            made[0].role
+        )),
+        "0"
+    );
+    assert_eq!(db.value("SELECT count(*) FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND NOT EXISTS (SELECT FROM pg_authid a WHERE a.oid = refobjid)"), "0");
+    assert_eq!(
+        db.value("SELECT status FROM tenantctl.operations WHERE operation = 'drop'"),
+        "done"
+    );
+    // The id is free again, under another name.
+    let again = db.provision(&["acme"]).remove(0);
+    assert_ne!(again.schema, made[0].schema);
+}
+
+#[test]
+fn unknown_ids_stop_it_before_anything_is_dropped() {
+    let db = Db::initialized();
+    db.provision(&["acme", "globex"]);
+    db.run(&["drop", "acme", "globx", "--yes"])
+        .exits(4)
+        .says(&["tenant globx does not exist", "Did you mean globex?"]);
+    assert_eq!(db.counts(), (2, 2, 2));
+}
+
+#[test]
+fn open_sessions_are_refused_or_ended_as_asked() {
+    let db = Db::initialized();
+    let made = db.provision(&["acme"]).remove(0);
+    let held = hold(&made.url(&db), "BEGIN; SELECT count(*) FROM portfolios");
+    db.run(&["drop", "acme", "--yes"])
+        .exits(4)
+        .says(&["has 1 session open", "--disconnect"]);
+    assert_eq!(db.counts(), (1, 1, 1));
+    let json = db
+        .run(&["-o", "json", "drop", "acme", "--yes", "--disconnect"])
+        .success()
+        .json();
+    assert_eq!(json["dropped"][0]["sessions_ended"], 1);
+    assert_eq!(db.counts(), (0, 0, 0));
+    drop(held);
+}
+
+#[test]
+fn a_grant_in_another_database_is_said_and_nothing_is_dropped() {
+    let db = Db::initialized();
+    let other = Db::new();
+    let made = db.provision(&["acme"]).remove(0);
+    other.sql(&format!("CREATE TABLE t (a int); GRANT SELECT ON t TO {}", made.role));
+    db.run(&["drop", "acme", "--yes"])
+        .exits(4)
+        .says(&["another database", "DROP OWNED BY", "2BP01"]);
+    assert_eq!(db.counts(), (1, 1, 1));
+    other.sql(&format!("DROP OWNED BY {}", made.role));
+    db.run(&["drop", "acme", "--yes"]).success();
+}
+
+#[test]
+fn what_is_gone_already_does_not_stop_it() {
+    let db = Db::initialized();
+    let made = db.provision(&["a", "b"]);
+    db.sql(&format!("DROP SCHEMA {} CASCADE", made[0].schema));
+    db.sql(&format!("DROP OWNED BY {0}; DROP ROLE {0}", made[1].role));
+    db.run(&["drop", "a", "b", "--yes"]).success();
+    assert_eq!(db.counts(), (0, 0, 0));
+}
+
+#[test]
+fn a_lock_on_a_table_makes_it_fail_whole() {
+    let db = Db::initialized();
+    let made = db.provision(&["acme"]).remove(0);
+    let locker = unique("locker");
+    db.sql(&format!("CREATE ROLE {locker} LOGIN SUPERUSER"));
+    std::fs::write(
+        db.dir.join("tenant_templates.yaml"),
+        "provisioning:\n  lock_timeout_s: 1\n",
+    )
+    .unwrap();
+    let held = hold(&db.url, &format!("BEGIN; SELECT count(*) FROM {}.trades", made.schema));
+    db.run(&["drop", "acme", "--yes"]).exits(4).says(&["SQLSTATE 55P03"]);
+    assert_eq!(db.counts(), (1, 1, 1));
+    drop(held);
+    wait_for("the drop", || db.run(&["drop", "acme", "--yes"]).0.status.success());
+    db.sql(&format!("DROP ROLE {locker}"));
+}

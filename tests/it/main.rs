@@ -1,0 +1,23 @@
+//! Integration tests: the real binary against real PostgreSQL clusters that the tests start themselves.
+//!
+//! One shared cluster serves most tests, each in a database of its own; tests that need another kind of server
+//! (TLS, a standby, one that dies) start their own. Roles are cluster-wide, so no test assumes it is alone.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod architecture;
+mod benchmark;
+mod bulk;
+mod cli;
+mod connect;
+mod demo;
+mod docs;
+mod drop;
+mod hostile;
+mod init;
+mod kill;
+mod provision;
+mod show;
+mod support;
+mod template;
+mod timescaledb;

@@ -1,0 +1,207 @@
+//! Templates of the user's own, and the rules they are held to.
+
+use crate::support::{Db, sql};
+
+/// A configuration with one module.
+fn config(extra: &str) -> String {
+    format!(
+        "
+templates:
+  only:
+    name: Only
+    description: one module
+    features: [all]
+    limits:
+      max_portfolios: unlimited
+      max_positions_per_portfolio: unlimited
+      max_trades_per_day: unlimited
+      max_api_calls_per_minute: unlimited
+      max_schema_size_gb: unlimited
+      max_connections: 5
+template:
+  name: shop
+  directory: modules
+  modules:
+    - name: orders
+      feature: orders
+{extra}
+provisioning:
+  default_tier: only
+"
+    )
+}
+
+const PLAIN: &str = "  hypertables: []\n  bulk_load: []";
+
+fn with(module: &str, extra: &str) -> Db {
+    let db = Db::new();
+    std::fs::create_dir(db.dir.join("modules")).unwrap();
+    std::fs::write(db.dir.join("modules/orders.sql"), module).unwrap();
+    std::fs::write(db.dir.join("tenant_templates.yaml"), config(extra)).unwrap();
+    db
+}
+
+#[test]
+fn a_template_of_ones_own() {
+    let db = with(
+        "CREATE TYPE state AS ENUM ('new', 'done');
+         CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, state state NOT NULL DEFAULT 'new');
+         CREATE FUNCTION open_orders() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM orders WHERE state = ''new''';
+         CREATE VIEW open WITH (security_invoker = true) AS SELECT * FROM orders WHERE state = 'new'",
+        PLAIN,
+    );
+    db.run(&["init"]).success();
+    let made = db.provision(&["acme", "globex"]);
+    let url = made[0].url(&db);
+    sql(&url, "INSERT INTO orders DEFAULT VALUES").unwrap();
+    assert_eq!(
+        sql(&url, "SELECT open_orders(), count(*) FROM open").unwrap(),
+        [["1", "1"].map(str::to_owned).to_vec()]
+    );
+    let error = sql(&url, &format!("SELECT {}.open_orders()", made[1].schema)).expect_err("isolation");
+    assert!(error.starts_with("42501"), "{error}");
+    // Nothing for PUBLIC on functions and types either.
+    assert_eq!(
+        db.value(&format!(
+            "SELECT count(*) FROM (SELECT proacl FROM pg_proc WHERE pronamespace = '{0}'::regnamespace
+             UNION ALL SELECT typacl FROM pg_type WHERE typnamespace = '{0}'::regnamespace AND typtype = 'e') o (acl)
+             WHERE acl IS NULL OR EXISTS (SELECT FROM aclexplode(acl) WHERE grantee = 0)",
+            made[0].schema
+        )),
+        "0"
+    );
+    let json = db.run(&["-o", "json", "show", "acme"]).success().json();
+    assert_eq!(
+        (json["template"].as_str(), json["template_version"].as_i64()),
+        (Some("shop"), Some(1))
+    );
+}
+
+#[test]
+fn a_changed_module_makes_a_new_version_for_new_tenants_only() {
+    let db = with("CREATE TABLE orders (id int PRIMARY KEY)", PLAIN);
+    db.run(&["init"]).success();
+    let old = db.provision(&["old"]).remove(0);
+    std::fs::write(
+        db.dir.join("modules/orders.sql"),
+        "CREATE TABLE orders (id int PRIMARY KEY, note text)",
+    )
+    .unwrap();
+    // Without init the registry's version is what counts, and the difference is said.
+    let run = db
+        .run(&["-o", "json", "provision", "between"])
+        .success()
+        .says(&["warning:", "differs from version 1"]);
+    let between = run.json()["tenants"][0]["schema_name"].as_str().unwrap().to_owned();
+    let json = db.run(&["-o", "json", "init"]).success().json();
+    assert_eq!(json["template_version"], 2);
+    let new = db.provision(&["new"]).remove(0);
+    let columns = |schema: &str| {
+        db.value(&format!(
+            "SELECT count(*) FROM pg_attribute WHERE attrelid = '{schema}.orders'::regclass AND attnum > 0"
+        ))
+    };
+    assert_eq!(
+        [
+            columns(&old.schema),
+            columns(&between),
+            columns(&new.schema),
+            columns("template_shop")
+        ],
+        ["1", "1", "2", "2"]
+    );
+    // Back to the old text: a third version, since tenants of the second exist.
+    std::fs::write(
+        db.dir.join("modules/orders.sql"),
+        "CREATE TABLE orders (id int PRIMARY KEY)",
+    )
+    .unwrap();
+    assert_eq!(db.run(&["-o", "json", "init"]).success().json()["template_version"], 3);
+}
+
+#[test]
+fn modules_that_break_a_rule_are_refused_and_nothing_is_installed() {
+    for (module, extra, message) in [
+        (
+            "CREATE TABLE orders (x int); CREATE VIEW v AS SELECT * FROM orders",
+            PLAIN,
+            "view v is not security_invoker",
+        ),
+        (
+            "CREATE TABLE orders (x int); CREATE MATERIALIZED VIEW v AS SELECT * FROM orders",
+            PLAIN,
+            "v is a materialized view",
+        ),
+        (
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
+            PLAIN,
+            "SECURITY DEFINER without a search_path",
+        ),
+        (
+            "CREATE TABLE a_name_that_leaves_no_room_for_the_names_of_its_policies (x int)",
+            PLAIN,
+            "is longer than",
+        ),
+        (
+            "CREATE TABLE orders (x int); SET search_path = public",
+            PLAIN,
+            "changes its surroundings",
+        ),
+        (
+            "RESET ROLE; CREATE TABLE orders (x int)",
+            PLAIN,
+            "orders cannot be used: orders belongs to postgres",
+        ),
+        (
+            "CREATE TABLE orders (x int); COMMIT; BEGIN",
+            PLAIN,
+            "changes its surroundings",
+        ),
+        (
+            "CREATE TABLE orders (x int REFERENCES tenantctl.template_versions)",
+            PLAIN,
+            "replay module orders",
+        ),
+        ("CREATE TABEL orders (x int)", PLAIN, "syntax error"),
+        (
+            "CREATE TABLE orders (x int)",
+            "  hypertables: []\n  bulk_load: [order]",
+            "names table \"order\", which no module creates",
+        ),
+    ] {
+        let db = with(module, extra);
+        let run = db.run(&["init"]).exits(2);
+        assert!(run.stderr().contains(message), "{message} not in:\n{}", run.stderr());
+        assert_eq!(
+            db.value("SELECT count(*) FROM tenantctl.template_versions"),
+            "0",
+            "{message}"
+        );
+        db.run(&["provision", "acme"])
+            .exits(4)
+            .says(&["template shop is not installed"]);
+    }
+}
+
+#[test]
+fn a_feature_that_the_installed_template_lacks_is_not_left_out_silently() {
+    let db = with("CREATE TABLE orders (id int PRIMARY KEY)", PLAIN);
+    db.run(&["init"]).success();
+    std::fs::write(
+        db.dir.join("modules/returns.sql"),
+        "CREATE TABLE returns (id int PRIMARY KEY)",
+    )
+    .unwrap();
+    let text =
+        config(&format!("    - name: returns\n      feature: returns\n{PLAIN}")).replace("[all]", "[orders, returns]");
+    std::fs::write(db.dir.join("tenant_templates.yaml"), text).unwrap();
+    db.run(&["provision", "acme"])
+        .exits(2)
+        .says(&["\"returns\"", "tenantctl init"]);
+    db.run(&["init"]).success();
+    db.provision(&["acme"]);
+    assert_eq!(
+        db.value("SELECT array_to_string(modules, ',') FROM tenantctl.tenants"),
+        "orders,returns"
+    );
+}
