@@ -27,8 +27,11 @@ SELECT (SELECT datname::text FROM db) AS database,
     EXISTS (SELECT FROM owner) AS owner_role,
     EXISTS (SELECT FROM tenants) AS tenants_role,
     (SELECT pg_catalog.string_agg(rolname::text, ', ') FROM ours WHERE strong) AS strong_roles,
-    COALESCE((SELECT pg_catalog.pg_has_role(session_user, oid, 'MEMBER')
-        AND pg_catalog.pg_has_role(session_user, oid, 'USAGE') FROM owner), false) AS acts_as_owner,
+    COALESCE((SELECT pg_catalog.pg_has_role(session_user, oid, 'USAGE') FROM owner), false) AS acts_as_owner,
+    -- From 16 on, CREATEROLE alone no longer lets one grant roles that somebody else has made.
+    (SELECT pg_catalog.string_agg(rolname::text, ', ') FROM ours
+        WHERE pg_catalog.current_setting('server_version_num')::integer >= 160000
+        AND NOT pg_catalog.pg_has_role(session_user, oid, 'MEMBER WITH ADMIN OPTION')) AS not_grantable,
     EXISTS (SELECT FROM registry) AS registry_schema,
     EXISTS (SELECT FROM registry, owner WHERE registry.nspowner = owner.oid) AS registry_is_ours,
     (SELECT pg_catalog.pg_get_userbyid(nspowner)::text FROM registry) AS registry_owner,
@@ -105,6 +108,20 @@ SELECT (SELECT datname::text FROM db) AS database,
                 .text(";")
         ))
         .with_sqlstate("42501"));
+    }
+    if let Some(roles) = column::<Option<String>>(&row, "not_grantable")? {
+        let user = &session.server().user;
+        return Err(
+            Error::new(ErrorKind::Permission, format!("{user:?} may not grant {roles}"))
+                .with_cause("another admin has made these roles, and this server asks for ADMIN OPTION")
+                .with_hint(format!(
+                    "As a superuser: {}",
+                    Sql::new("GRANT tenantctl_owner, tenantctl_tenants TO ")
+                        .ident(user)
+                        .text(" WITH ADMIN OPTION;")
+                ))
+                .with_sqlstate("42501"),
+        );
     }
     Ok(found)
 }

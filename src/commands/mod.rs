@@ -80,7 +80,10 @@ pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt) -> Result<Statu
         Command::Bench(BenchCommand::Provisioning(args)) => until(interrupt, 2, bench::provisioning(&ctx, args)).await,
         Command::Demo(_) | Command::Completions(_) | Command::Man(_) => Ok(Status::Done),
     };
-    if let Err(error) = &result {
+    // A login that was refused is not tried again for the sake of the log: servers count such attempts.
+    if let Err(error) = &result
+        && !error.sqlstate().is_some_and(|code| code.starts_with("28"))
+    {
         crate::pg::record::failure(&ctx.settings.connector, None, name, None, error).await;
     }
     result

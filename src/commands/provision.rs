@@ -206,9 +206,10 @@ pub async fn run(ctx: &Context<'_>, args: &ProvisionArgs) -> Result<Status> {
     let ledger = file.clone().map(|file| file as Arc<dyn Ledger>);
     let mut results = provisioner.provision_many(wanted, jobs, ledger, ctx.interrupt);
     let progress = ctx.ui.progress(total, "provisioning");
-    let mut made = 0;
+    let (mut made, mut finished) = (0, 0);
     while let Some((id, result)) = results.recv().await {
         progress.tick();
+        finished += 1;
         match result {
             Ok(mut tenant) => {
                 made += 1;
@@ -244,11 +245,10 @@ pub async fn run(ctx: &Context<'_>, args: &ProvisionArgs) -> Result<Status> {
         }
         ctx.ui.error(error);
     }
-    let not_started = total - made - errors.len().min(total - made);
     if ctx.interrupt.requested() {
         ctx.ui.note(&format!(
             "interrupted: {} not started; run the command again with --if-not-exists",
-            count(not_started, "tenant")
+            count(total - finished, "tenant")
         ));
     }
     ctx.ui.note(&format!(

@@ -131,16 +131,23 @@ impl Connector {
         let config = self.info.to_driver(host, &self.application);
         let tls = tls::connector(&self.info, host)?;
         let opened = async {
-            match &tls {
-                Some(tls) => {
-                    let (client, connection) = config.connect(tls.clone()).await?;
-                    tokio::spawn(connection);
-                    Ok(client)
-                }
-                None => {
-                    let (client, connection) = config.connect(NoTls).await?;
-                    tokio::spawn(connection);
-                    Ok(client)
+            loop {
+                let opened = match &tls {
+                    Some(tls) => config.connect(tls.clone()).await.map(|(client, connection)| {
+                        tokio::spawn(connection);
+                        client
+                    }),
+                    None => config.connect(NoTls).await.map(|(client, connection)| {
+                        tokio::spawn(connection);
+                        client
+                    }),
+                };
+                match opened {
+                    // The queue of a Unix socket is full: many are connecting, and the server is not done with them.
+                    Err(error) if io_kind(&error) == Some(std::io::ErrorKind::WouldBlock) => {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    opened => return opened,
                 }
             }
         };
@@ -238,6 +245,11 @@ impl Connector {
             .with_cause(cause)
             .with_hint(hint)
     }
+}
+
+/// The operating system's verdict, where the driver's error stems from one.
+fn io_kind(error: &tokio_postgres::Error) -> Option<std::io::ErrorKind> {
+    std::error::Error::source(error).and_then(|s| s.downcast_ref::<std::io::Error>()).map(std::io::Error::kind)
 }
 
 /// An error and all it stems from, on one line.

@@ -1,7 +1,7 @@
 //! `init`: idempotent, safe from many terminals, honest about rights, adopts nothing.
 
 use crate::support::{Cmd, Db, cluster, sql, unique};
-use tenantctl::cluster::Cluster;
+use tenantctl::cluster::{Cluster, Options};
 
 #[test]
 fn makes_a_database_ready_and_the_second_run_changes_nothing() {
@@ -90,23 +90,27 @@ fn dry_run_prints_the_sql_and_changes_nothing() {
 }
 
 /// A login with exactly the rights the documentation asks for.
-fn plain_admin(db: &Db) -> String {
+fn plain_admin(own: &Cluster, db: &Db) -> (String, String) {
     let role = unique("admin");
     db.sql(&format!(
         "CREATE ROLE {role} LOGIN CREATEROLE PASSWORD 'pw'; GRANT CREATE, CONNECT ON DATABASE {} TO {role}",
         db.name
     ));
-    db.url_as(&role).replace('@', ":pw@")
+    let url = own.url(&role, &db.name).replace('@', ":pw@");
+    (role, url)
 }
 
 #[test]
 fn works_without_superuser_and_says_what_takes_more() {
-    let db = Db::new();
-    let url = plain_admin(&db);
+    // A cluster of its own: the roles must be this admin's, or from 16 on it may not grant them.
+    let own = crate::support::start(&Options {
+        settings: crate::support::fast(),
+        ..Default::default()
+    });
+    let db = Db::on(&own);
+    let (_, url) = plain_admin(&own, &db);
     let run = |args: &[&str]| Cmd::new(args).env("DATABASE_URL", &url).finish();
-    // tenantctl_owner may have been made by another test as superuser; then membership has to be granted first.
-    let made = run(&["-o", "json", "init"]);
-    let report = made.success().json();
+    let report = run(&["-o", "json", "init"]).success().json();
     let unmet: Vec<_> = report["hardening"]
         .as_array()
         .unwrap()
@@ -127,11 +131,12 @@ fn works_without_superuser_and_says_what_takes_more() {
         assert_eq!(verdict["may_mend"], false, "{verdict}");
         assert!(verdict["remedy"].as_str().unwrap().ends_with(';'), "{verdict}");
     }
-    let json = run(&["-o", "json", "provision", "acme"]).success().json();
+    assert_eq!(run(&["-o", "json", "init"]).success().json()["changed"], false);
+    let json = run(&["-o", "json", "provision", "acme", "other"]).success().json();
     let tenant = &json["tenants"][0];
     let role = tenant["role_name"].as_str().unwrap();
-    let login = db
-        .url_as(role)
+    let login = own
+        .url(role, &db.name)
         .replace('@', &format!(":{}@", tenant["password"].as_str().unwrap()));
     sql(
         &login,
@@ -140,14 +145,34 @@ fn works_without_superuser_and_says_what_takes_more() {
     .unwrap();
     run(&["list"]).success();
     run(&["show", "acme"]).success();
-    run(&["drop", "acme", "--yes"]).success();
+    let held = crate::support::hold(&login, "SELECT 1");
+    run(&["drop", "acme", "--yes"]).exits(4).says(&["1 session open"]);
+    run(&["drop", "acme", "--yes", "--disconnect"]).success();
+    drop(held);
+    run(&["drop", "other", "--yes"]).success();
     assert_eq!(db.counts(), (0, 0, 0));
+
+    // Another admin, and another database: told what it takes, and works once it has that.
+    let second = Db::on(&own);
+    let (role, url) = plain_admin(&own, &second);
+    let run = |args: &[&str]| Cmd::new(args).env("DATABASE_URL", &url).finish();
+    if run(&["init"]).0.status.code() != Some(0) {
+        run(&["init"])
+            .exits(4)
+            .says(&["may not grant tenantctl_owner, tenantctl_tenants", "WITH ADMIN OPTION"]);
+        second.sql(&format!(
+            "GRANT tenantctl_owner, tenantctl_tenants TO {role} WITH ADMIN OPTION"
+        ));
+        run(&["init"]).success();
+    }
+    run(&["provision", "acme"]).success();
+    run(&["drop", "acme", "--yes"]).success();
 }
 
 #[test]
 fn remedies_for_unmet_lines_work() {
     // Its own cluster: the remedies change things that other tests share.
-    let own = crate::support::start(&tenantctl::cluster::Options {
+    let own = crate::support::start(&Options {
         settings: crate::support::fast(),
         ..Default::default()
     });
@@ -218,7 +243,7 @@ fn adopts_nothing_of_its_name() {
         .says(&["schema template_trading exists and is not ours"]);
     assert_eq!(db.value("SELECT to_regclass('template_trading.mine') IS NOT NULL"), "t");
     // A role of that name that can log in is somebody's; a cluster of its own, since roles are shared.
-    let own = crate::support::start(&tenantctl::cluster::Options {
+    let own = crate::support::start(&Options {
         settings: crate::support::fast(),
         ..Default::default()
     });
