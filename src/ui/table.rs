@@ -7,6 +7,7 @@ use super::Ui;
 
 /// A table without rules: a header in capitals, columns two spaces apart, as psql users and pipes like it.
 pub struct Grid {
+    ui: Ui,
     table: Table,
     right: Vec<usize>,
 }
@@ -22,12 +23,8 @@ impl Grid {
             .filter(|(_, h)| h.starts_with('>'))
             .map(|(i, _)| i)
             .collect();
-        table.set_header(
-            headers
-                .iter()
-                .map(|h| ui.bold(&h.trim_start_matches('>').to_uppercase())),
-        );
-        Self { table, right }
+        table.set_header(headers.iter().map(|h| h.trim_start_matches('>').to_uppercase()));
+        Self { ui: *ui, table, right }
     }
 
     /// Appends a row.
@@ -42,7 +39,7 @@ impl Grid {
         }));
     }
 
-    /// The text, without trailing spaces.
+    /// The text, without trailing spaces. Only a last column may hold coloured text.
     pub fn render(mut self) -> String {
         for (i, column) in self.table.column_iter_mut().enumerate() {
             column.set_padding((u16::from(i > 0), 1));
@@ -50,10 +47,9 @@ impl Grid {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        self.table
-            .lines()
-            .map(|line| line.trim_end().to_owned())
-            .collect::<Vec<_>>()
-            .join("\n")
+        // Colour is put on whole lines afterwards: inside cells its escapes would count as width.
+        let lines = self.table.lines().enumerate();
+        let lines = lines.map(|(i, line)| if i == 0 { self.ui.bold(line.trim_end()) } else { line.trim_end().to_owned() });
+        lines.collect::<Vec<_>>().join("\n")
     }
 }
