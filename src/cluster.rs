@@ -132,7 +132,7 @@ pub struct Options {
 pub struct Cluster {
     binaries: Binaries,
     dir: PathBuf,
-    run_as: Option<(u32, u32)>,
+    run_as: Option<Account>,
     watchdog: Option<Child>,
     port: u16,
 }
@@ -204,13 +204,13 @@ impl Cluster {
 
     fn prepare(binaries: &Binaries, options: &Options) -> Result<Self> {
         let run_as = unprivileged()?;
-        let dir = std::env::temp_dir().join(format!("tenantctl-{}", random_hex(6)));
+        let dir = temporary_folder(run_as.is_some()).join(format!("tenantctl-{}", random_hex(6)));
         let failed = |e: std::io::Error| {
             Error::new(ErrorKind::Store, format!("cannot make folder {}", dir.display())).with_cause(e)
         };
         fs::DirBuilder::new().mode(0o700).create(&dir).map_err(failed)?;
-        if let Some((uid, gid)) = run_as {
-            chown(&dir, Some(uid), Some(gid)).map_err(failed)?;
+        if let Some(account) = &run_as {
+            chown(&dir, Some(account.uid), Some(account.gid)).map_err(failed)?;
         }
         let mut cluster = Self {
             binaries: binaries.clone(),
@@ -357,9 +357,19 @@ done"#;
         self.port
     }
 
-    /// Whether the server runs as another user, because we are root.
-    pub fn drops_privileges(&self) -> bool {
-        self.run_as.is_some()
+    /// The shell command that stops the server and removes its folder, for one that is kept.
+    pub fn stop_command(&self) -> String {
+        let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
+        let stop = format!(
+            "{} -D {} -m fast stop && rm -rf {}",
+            quoted(&self.binaries.program("pg_ctl")),
+            quoted(&self.data()),
+            quoted(&self.dir)
+        );
+        match &self.run_as {
+            Some(account) => format!("su {} -s /bin/sh -c \"{stop}\"", account.name),
+            None => stop,
+        }
     }
 
     /// The server's programs.
@@ -392,8 +402,8 @@ done"#;
                 .mode(0o600)
                 .open(&path)?
                 .write_all(text.as_bytes())?;
-            if let Some((uid, gid)) = self.run_as {
-                chown(&path, Some(uid), Some(gid))?;
+            if let Some(account) = &self.run_as {
+                chown(&path, Some(account.uid), Some(account.gid))?;
             }
             Ok(())
         };
@@ -413,8 +423,8 @@ done"#;
             .env("LC_ALL", "C")
             .env("HOME", &self.dir)
             .current_dir(&self.dir);
-        if let Some((uid, gid)) = self.run_as {
-            command.uid(uid).gid(gid);
+        if let Some(account) = &self.run_as {
+            command.uid(account.uid).gid(account.gid);
         }
         command
     }
@@ -455,8 +465,16 @@ impl Drop for Cluster {
     }
 }
 
+/// A user of this machine.
+#[derive(Clone, Debug)]
+struct Account {
+    name: String,
+    uid: u32,
+    gid: u32,
+}
+
 /// Whom to run the server as: nobody else, unless we are root, which PostgreSQL refuses. Then `postgres`, else `nobody`.
-fn unprivileged() -> Result<Option<(u32, u32)>> {
+fn unprivileged() -> Result<Option<Account>> {
     let root =
         fs::metadata("/proc/self").map_or_else(|_| std::env::var("USER").is_ok_and(|u| u == "root"), |m| m.uid() == 0);
     if !root {
@@ -467,7 +485,11 @@ fn unprivileged() -> Result<Option<(u32, u32)>> {
         passwd.lines().find_map(|line| {
             let mut fields = line.split(':');
             (fields.next()? == name).then_some(())?;
-            Some((fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?))
+            Some(Account {
+                name: name.to_owned(),
+                uid: fields.nth(1)?.parse().ok()?,
+                gid: fields.next()?.parse().ok()?,
+            })
         })
     };
     find("postgres").or_else(|| find("nobody")).map(Some).ok_or_else(|| {
@@ -477,4 +499,19 @@ fn unprivileged() -> Result<Option<(u32, u32)>> {
         )
         .with_hint("Run this as an ordinary user, or create the user postgres.")
     })
+}
+
+/// The system's temporary folder, or /tmp where that one cannot hold a cluster: a socket's path has room for about
+/// 100 bytes, its folder is written into configuration files, and the server's user must be able to enter it.
+fn temporary_folder(other_user: bool) -> PathBuf {
+    let wanted = std::env::temp_dir();
+    let text = wanted.to_string_lossy();
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+".contains(&b));
+    let open = |dir: &Path| fs::metadata(dir).is_ok_and(|m| m.mode() & 0o001 != 0);
+    let reachable = !other_user || wanted.ancestors().filter(|a| !a.as_os_str().is_empty()).all(open);
+    if plain && text.len() <= 60 && reachable {
+        wanted
+    } else {
+        PathBuf::from("/tmp")
+    }
 }

@@ -127,6 +127,7 @@ struct Inner {
     hint: Option<String>,
     sqlstate: Option<String>,
     constraint: Option<String>,
+    uncertain: bool,
 }
 
 /// Result with this crate's [`Error`].
@@ -143,6 +144,7 @@ impl Error {
             hint: None,
             sqlstate: None,
             constraint: None,
+            uncertain: false,
         }))
     }
 
@@ -190,11 +192,30 @@ impl Error {
         self
     }
 
+    /// Marks that the change may have been made all the same: the server could not be asked any more.
+    #[must_use]
+    pub fn with_uncertainty(mut self) -> Self {
+        self.0.uncertain = true;
+        self
+    }
+
+    /// Whether the change may have been made all the same.
+    pub fn is_uncertain(&self) -> bool {
+        self.0.uncertain
+    }
+
     /// Replaces the message, keeping id, kind, cause and SQLSTATE; the old message becomes the cause if there was none.
     #[must_use]
     pub fn with_message(mut self, message: impl Into<String>) -> Self {
         let old = std::mem::replace(&mut self.0.message, message.into());
         self.0.cause.get_or_insert(old);
+        self
+    }
+
+    /// Puts the place in front of the message, such as `tenants.csv:7`.
+    #[must_use]
+    pub fn at(mut self, place: &str) -> Self {
+        self.0.message = format!("{place}: {}", self.0.message);
         self
     }
 

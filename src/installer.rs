@@ -8,9 +8,9 @@ use crate::pg::apply::apply;
 use crate::pg::session::Session;
 use crate::pg::sql::Sql;
 use crate::plan::init::{self as plans, MIGRATION_CONSTRAINT, MIGRATIONS};
-use crate::plan::provision::create_hypertable;
+use crate::plan::provision::{create_hypertable, grants, row_security};
 use crate::plan::{Plan, as_admin, as_owner, record_done};
-use crate::tenant::{ModuleObjects, OWNER_ROLE, Template};
+use crate::tenant::{ModuleObjects, OWNER_ROLE, TENANTS_ROLE, Template};
 
 /// Limit of each transaction of an installation: the template is one of them, and all of it is DDL.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
@@ -205,6 +205,13 @@ async fn install_template_locked(
                     .with_hint("A module must not use COMMIT, ROLLBACK, SET ROLE or SET search_path."),
             );
         }
+        if let Some(gone) = template::created(&after.objects, &known).names().next() {
+            return Err(Error::config(format!(
+                "module {} takes away {gone:?}, which a module before it made",
+                module.name
+            ))
+            .with_hint("Tenants get rights on what each module makes; put the change into that module."));
+        }
         module.objects = template::created(&known, &after.objects);
         known = after.objects;
     }
@@ -221,6 +228,16 @@ async fn install_template_locked(
                 .map_err(|e| e.with_kind(ErrorKind::Config))?;
         }
     }
+    // What tenants will be given, given once here and taken back: a name that cannot be granted shows now.
+    let modules: Vec<_> = template.modules.iter().collect();
+    let rights = Sql::new("SAVEPOINT rights;\n")
+        .append(grants(&schema, TENANTS_ROLE, &modules))
+        .append(row_security(&schema, TENANTS_ROLE, &template, &modules))
+        .text("ROLLBACK TO SAVEPOINT rights;");
+    session
+        .batch(&rights, "give a tenant its rights on the template")
+        .await
+        .map_err(|e| e.with_kind(ErrorKind::Config))?;
     let register = plans::register_template(&template).append(record_done("install_template", None, TIMEOUT));
     session.batch(&register, "register the template").await?;
     Ok((template.version, true))

@@ -9,19 +9,20 @@ use tokio::sync::mpsc;
 use tokio_postgres::types::Type;
 
 use crate::catalog;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::pg::apply::{Outcome, apply};
 use crate::pg::password::{Password, random_hex};
 use crate::pg::record;
-use crate::pg::session::{Connector, Session};
+use crate::pg::session::{Connector, Session, column};
 use crate::pg::sql::Sql;
 use crate::plan::provision::{NewTenant, plan};
 use crate::tenant::{SchemaName, Template, TenantId, Tier};
 
-/// Tenants after which a session is replaced. A backend caches the catalog entries of every table it made and
-/// gives none back; measured at 10,000 tenants, a fresh backend every 50 costs less than the growth.
-pub const RECYCLE_AFTER: usize = 50;
+/// Tenants after which a session is replaced. A backend keeps the catalog entries of every table it made: its private
+/// memory was 21 MB after 1,500 basic tenants and growing, and stayed at 7 MB when replaced every 200, with no
+/// difference in time a tenant (PostgreSQL 15, two cores).
+pub const RECYCLE_AFTER: usize = 200;
 
 /// Makes tenants of one template in one database.
 #[derive(Clone)]
@@ -32,6 +33,8 @@ pub struct Provisioner {
     pub template: Arc<Template>,
     /// The schema of the timescaledb extension, where it is installed.
     pub timescaledb: Option<String>,
+    /// The server's major version.
+    pub major: i32,
     /// Limit of one tenant's transaction.
     pub timeout: Duration,
     /// Limit for each wait on a lock.
@@ -123,6 +126,7 @@ impl Provisioner {
             template: &self.template,
             verifier: &identity.verifier,
             timescaledb: self.timescaledb.as_deref(),
+            major: self.major,
             timeout: self.timeout,
             lock_timeout: self.lock_timeout,
         }
@@ -163,11 +167,11 @@ impl Provisioner {
                 Err(failure) => failure,
             };
             if failure.outcome == Outcome::Unknown {
-                return match self.settle(session.server().backend_pid, &identity.schema).await {
+                return match settle(&self.connector, session.server().backend_pid, &identity.schema).await {
                     Ok(true) => Ok(made(elapsed)),
                     Ok(false) => Err(failure.error),
-                    Err(_) => Err(failure.error.with_hint(format!(
-                        "The server cannot be reached, so it is not known whether tenant {} was made. Once it is back, `tenantctl show {}` tells.",
+                    Err(_) => Err(failure.error.with_uncertainty().with_hint(format!(
+                        "The server cannot be asked, so it is not known whether tenant {} was made. Once it is back, `tenantctl show {}` tells.",
                         request.id, request.id
                     ))),
                 };
@@ -186,19 +190,6 @@ impl Provisioner {
                 _ => return Err(error),
             }
         }
-    }
-
-    /// After a session was lost in the middle: makes sure that its transaction has ended, then asks how.
-    async fn settle(&self, backend_pid: i32, schema: &SchemaName) -> Result<bool> {
-        let session = self.connector.connect().await?;
-        let ended = Sql::new(
-            "SELECT pg_catalog.pg_terminate_backend(a.pid, 5000) FROM pg_catalog.pg_stat_activity a
-WHERE a.pid = $1 AND a.usename = session_user",
-        );
-        session
-            .query(&ended, &[(&backend_pid, Type::INT4)], "end the lost session")
-            .await?;
-        catalog::tenants::committed(&session, schema).await
     }
 
     /// Makes many tenants at the same time; a failure does not stop the others, an interrupt starts no more.
@@ -230,6 +221,26 @@ WHERE a.pid = $1 AND a.usename = session_user",
         }
         receiver
     }
+}
+
+/// After a session was lost in the middle: makes sure that its transaction has ended, then asks whether the registry
+/// has a tenant with this schema.
+///
+/// # Errors
+/// When the server cannot be asked, or the lost session cannot be ended.
+pub async fn settle(connector: &Connector, backend_pid: i32, schema: &SchemaName) -> Result<bool> {
+    let session = connector.connect().await?;
+    let doing = "end the lost session";
+    let sql = Sql::new(
+        "SELECT pg_catalog.pg_terminate_backend(a.pid, 5000) AS ended FROM pg_catalog.pg_stat_activity a
+WHERE a.pid = $1 AND a.usename = session_user",
+    );
+    for row in session.query(&sql, &[(&backend_pid, Type::INT4)], doing).await? {
+        if !column::<bool>(&row, "ended")? {
+            return Err(Error::new(ErrorKind::Timeout, format!("failed to {doing}")));
+        }
+    }
+    catalog::tenants::committed(&session, schema).await
 }
 
 /// Under one lock, so that no worker can leave between another's look at the queue and its going.

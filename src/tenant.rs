@@ -16,8 +16,6 @@ use crate::error::{Error, Result};
 pub const OWNER_ROLE: &str = "tenantctl_owner";
 /// The group every tenant role belongs to; it holds CONNECT on the database and nothing else.
 pub const TENANTS_ROLE: &str = "tenantctl_tenants";
-/// The schema of the registry.
-pub const REGISTRY_SCHEMA: &str = "tenantctl";
 /// The longest tenant id, in characters.
 pub const TENANT_ID_MAX: usize = 63;
 
@@ -64,7 +62,7 @@ impl FromStr for TenantId {
 }
 
 /// Quotes user input for a message: escaped, and cut where it is long.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     const SHOWN: usize = 80;
     if text.chars().count() > SHOWN {
         let head: String = text.chars().take(SHOWN).collect();
@@ -252,10 +250,19 @@ pub struct ModuleObjects {
     pub views: Vec<String>,
     /// Sequences.
     pub sequences: Vec<String>,
-    /// Functions with their identity arguments, quoted as the server does, such as `f(integer)`.
+    /// Functions and procedures with their argument types, such as `f(integer)`.
     pub functions: Vec<String>,
     /// Domains, enums, ranges and free-standing composite types.
     pub types: Vec<String>,
+}
+
+impl ModuleObjects {
+    /// All names, of whatever kind.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        [&self.tables, &self.views, &self.sequences, &self.functions, &self.types]
+            .into_iter()
+            .flatten()
+    }
 }
 
 /// One SQL file of a template.
@@ -341,14 +348,6 @@ impl Template {
         }
         hex(&hash.finalize())
     }
-}
-
-/// Where a tenant stands in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TenantStatus {
-    /// In use.
-    Active,
 }
 
 #[cfg(test)]

@@ -9,9 +9,12 @@ WITH place AS (
     SELECT c.* FROM members m JOIN pg_catalog.pg_class c ON c.oid = m.objid
     WHERE m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
 ), functions AS (
-    SELECT p.*, p.proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')' AS signature
+    -- Types alone: names of arguments may hold anything. The constructors of a range type are the server's own.
+    SELECT p.*, p.proname || '(' || pg_catalog.oidvectortypes(p.proargtypes) || ')' AS signature
     FROM members m JOIN pg_catalog.pg_proc p ON p.oid = m.objid
     WHERE m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend i
+        WHERE i.classid = m.classid AND i.objid = m.objid AND i.deptype = 'i')
 ), types AS (
     SELECT t.* FROM members m JOIN pg_catalog.pg_type t ON t.oid = m.objid
     WHERE m.classid = 'pg_catalog.pg_type'::pg_catalog.regclass
@@ -34,7 +37,7 @@ FROM relations WHERE relkind IN ('m', 'f')
 UNION ALL
 SELECT 'violation', pg_catalog.format('function %s is SECURITY DEFINER without a search_path that ends in pg_temp', signature)
 FROM functions WHERE prosecdef
-AND NOT EXISTS (SELECT FROM pg_catalog.unnest(proconfig) setting WHERE setting ~ '^search_path=(.*,\s*)?"?pg_temp"?$')
+AND NOT EXISTS (SELECT FROM pg_catalog.unnest(proconfig) setting WHERE setting ~ '^search_path=([^"]*,\s*)?"?pg_temp"?$')
 UNION ALL
 SELECT 'violation', pg_catalog.format('%I belongs to %s, not to tenantctl_owner', relname, pg_catalog.pg_get_userbyid(relowner))
 FROM relations WHERE pg_catalog.pg_get_userbyid(relowner) <> 'tenantctl_owner'

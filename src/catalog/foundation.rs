@@ -27,7 +27,15 @@ SELECT (SELECT datname::text FROM db) AS database,
     EXISTS (SELECT FROM owner) AS owner_role,
     EXISTS (SELECT FROM tenants) AS tenants_role,
     (SELECT pg_catalog.string_agg(rolname::text, ', ') FROM ours WHERE strong) AS strong_roles,
-    COALESCE((SELECT pg_catalog.pg_has_role(session_user, oid, 'USAGE') FROM owner), false) AS acts_as_owner,
+    COALESCE((SELECT pg_catalog.pg_has_role(session_user, oid, 'USAGE')
+        AND CASE WHEN pg_catalog.current_setting('server_version_num')::integer >= 160000
+            THEN pg_catalog.pg_has_role(session_user, oid, 'SET') ELSE true END FROM owner), false) AS acts_as_owner,
+    (SELECT pg_catalog.string_agg(o.rolname || ' is a member of ' || m.roleid::pg_catalog.regrole::text, ', ')
+        FROM pg_catalog.pg_auth_members m JOIN ours o ON o.oid = m.member) AS memberships,
+    (SELECT pg_catalog.string_agg(m.member::pg_catalog.regrole::text, ', ')
+        FROM pg_catalog.pg_auth_members m JOIN owner ON owner.oid = m.roleid
+        JOIN pg_catalog.pg_roles r ON r.oid = m.member
+        WHERE r.rolname = 'tenantctl_tenants' OR r.rolname ~ '^tenant_[0-9a-f]{12}_user$') AS tenants_as_owner,
     -- From 16 on, CREATEROLE alone no longer lets one grant roles that somebody else has made.
     (SELECT pg_catalog.string_agg(rolname::text, ', ') FROM ours
         WHERE pg_catalog.current_setting('server_version_num')::integer >= 160000
@@ -60,6 +68,23 @@ SELECT (SELECT datname::text FROM db) AS database,
         .with_hint(
             "tenantctl does not adopt it. Rename it, or take LOGIN and the attributes away if it is a leftover.",
         ));
+    }
+    if let Some(memberships) = column::<Option<String>>(&row, "memberships")? {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("{memberships}; every tenant would inherit that"),
+        )
+        .with_hint(
+            "REVOKE the membership. tenantctl_owner and tenantctl_tenants must hold only what tenantctl gives them.",
+        ));
+    }
+    if let Some(tenants) = column::<Option<String>>(&row, "tenants_as_owner")? {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("{tenants} is a member of tenantctl_owner"),
+        )
+        .with_cause("it could read and change every tenant")
+        .with_hint(format!("As a superuser: REVOKE tenantctl_owner FROM {tenants};")));
     }
     let registry_schema: bool = column(&row, "registry_schema")?;
     if registry_schema && !column::<bool>(&row, "registry_is_ours")? {
@@ -186,12 +211,19 @@ FROM (VALUES (1)) one LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = $1",
     }
     if !column::<bool>(&row, "readable")? || !column::<bool>(&row, "acts_as_owner")? {
         let user = &session.server().user;
+        let admin_option = if session.server().major() >= 16 {
+            " WITH ADMIN OPTION;"
+        } else {
+            ";"
+        };
         return Err(
             Error::new(ErrorKind::Permission, format!("{user:?} may not use the registry"))
                 .with_cause("it is not a member of tenantctl_owner that inherits its rights")
                 .with_hint(format!(
-                    "As the admin who ran init: {}",
-                    Sql::new("GRANT tenantctl_owner TO ").ident(user).text(";")
+                    "As the admin who ran init, or a superuser: {}",
+                    Sql::new("GRANT tenantctl_owner, tenantctl_tenants TO ")
+                        .ident(user)
+                        .text(admin_option)
                 ))
                 .with_sqlstate("42501"),
         );

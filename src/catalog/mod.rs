@@ -5,21 +5,47 @@ pub mod hardening;
 pub mod template;
 pub mod tenants;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::pg::session::{Session, column};
 use crate::pg::sql::Sql;
 
 /// The schema that timescaledb's functions live in, where the extension is installed in this database.
 ///
+/// The admin calls `create_hypertable` there, so nobody else may be able to put a function of that name beside the
+/// extension's: PostgreSQL would prefer the one whose argument types fit better.
+///
 /// # Errors
-/// When the server refuses the query.
+/// Kind `unsupported` when another role may create in that schema, or has made such a function already.
 pub async fn timescaledb_schema(session: &Session) -> Result<Option<String>> {
-    let sql = Sql::new(
-        "SELECT n.nspname::text AS schema FROM pg_catalog.pg_extension e
-JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'timescaledb'",
-    );
-    let row = session
+    let sql = Sql::new(include_str!("../../sql/catalog/timescaledb.sql"));
+    let Some(row) = session
         .query_opt(&sql, &[], "look for the timescaledb extension")
-        .await?;
-    row.map(|row| column(&row, "schema")).transpose()
+        .await?
+    else {
+        return Ok(None);
+    };
+    let schema: String = column(&row, "schema")?;
+    let (creators, impostors): (Vec<String>, Vec<String>) = (column(&row, "creators")?, column(&row, "impostors")?);
+    let refuse = |cause: String, hint: String| {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("functions of timescaledb in schema {schema:?} cannot be trusted"),
+        )
+        .with_cause(cause)
+        .with_hint(hint))
+    };
+    if let Some(impostor) = impostors.first() {
+        return refuse(
+            format!("{impostor} is not the extension's"),
+            format!("Find out who made it, then DROP FUNCTION {impostor};"),
+        );
+    }
+    if !creators.is_empty() {
+        let hint = format!("Run: REVOKE CREATE ON SCHEMA {schema} FROM {};", creators.join(", "));
+        return refuse(
+            format!("{} may create functions beside the extension's", creators.join(", ")),
+            hint,
+        );
+    }
+    Ok(Some(schema))
 }

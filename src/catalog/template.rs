@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::session::{Param, Row, Session, column};
-use crate::pg::sql::Sql;
+use crate::pg::sql::{FunctionSignature, Sql};
 use crate::plan::provision::TABLE_NAME_MAX;
 use crate::tenant::{Module, ModuleObjects, Template};
 
@@ -55,11 +55,14 @@ WHERE v.template = $1 AND v.is_current ORDER BY m.ordinal",
             })
             .collect::<Result<_>>()?,
     };
-    if template.sha256() == column::<&str>(first, "template_sha256")? {
-        Ok(Some(template))
-    } else {
-        Err(damaged("the template as a whole"))
+    if template.sha256() != column::<&str>(first, "template_sha256")? {
+        return Err(damaged("the template as a whole"));
     }
+    // Without its objects a template would make tenants without rights and without row security.
+    if template.modules.iter().all(|m| m.objects == ModuleObjects::default()) {
+        return Err(damaged("the list of what the modules create"));
+    }
+    Ok(Some(template))
 }
 
 /// The highest version the registry has of a template (0: none), and the current one with that checksum, if any.
@@ -132,7 +135,14 @@ pub async fn inventory(session: &Session, schema: &str) -> Result<Inventory> {
             }
             "view" => objects.views.push(name),
             "sequence" => objects.sequences.push(name),
-            "function" => objects.functions.push(name),
+            "function" => {
+                if FunctionSignature::parse(&name).is_none() {
+                    found
+                        .violations
+                        .push(format!("the signature of function {name:?} cannot be quoted safely"));
+                }
+                objects.functions.push(name);
+            }
             "type" => objects.types.push(name),
             "violation" => found.violations.push(name),
             _ => found.context.push(name),

@@ -215,6 +215,29 @@ LEFT JOIN activity a ON a.usesysid = r.oid",
         .collect()
 }
 
+/// Objects outside these schemas that would go with them, by schema.
+///
+/// # Errors
+/// When the server refuses the query.
+pub async fn outside_dependants(session: &Session, schemas: &[&str]) -> Result<HashMap<String, Vec<String>>> {
+    let sql = Sql::new(include_str!("../../sql/catalog/outside_dependants.sql"));
+    let rows = session
+        .query(
+            &sql,
+            &[(&schemas, Type::TEXT_ARRAY)],
+            "look for what depends on the tenants",
+        )
+        .await?;
+    let mut found: HashMap<String, Vec<String>> = HashMap::new();
+    for row in &rows {
+        found
+            .entry(column(row, "schema")?)
+            .or_default()
+            .push(column(row, "object")?);
+    }
+    Ok(found)
+}
+
 /// One relation of a tenant, as `show` prints it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Relation {

@@ -112,6 +112,7 @@ async fn measure(ctx: &Context<'_>, scratch: &Scratch, workload: Workload) -> Re
             connector: scratch.connector.clone(),
             template: Arc::new(installed),
             timescaledb: None,
+            major: session.server().major(),
             timeout: ctx.settings.timeout(),
             lock_timeout: ctx.settings.lock_timeout(),
         },

@@ -210,30 +210,22 @@ pub async fn run(ui: &Ui, interrupt: &Interrupt, global: &Global, args: &DemoArg
     drop(session);
 
     if args.keep {
-        let database_url = cluster.url(Cluster::SUPERUSER, DATABASE);
-        let stop = format!(
-            "{} -D {} -m fast stop && rm -rf {}",
-            cluster.binaries().program("pg_ctl").display(),
-            cluster.data().display(),
-            cluster.dir().display()
-        );
-        let stop = if cluster.drops_privileges() {
-            format!("su postgres -s /bin/sh -c '{stop}'")
-        } else {
-            stop
-        };
         story.kept = Some(Kept {
-            database_url,
+            database_url: cluster.url(Cluster::SUPERUSER, DATABASE),
             dir: cluster.dir().to_owned(),
-            stop,
+            stop: cluster.stop_command(),
         });
+        story.timings_ms = steps.timings;
+        // Told first: a cluster that nobody knows of is not kept.
+        ui.must_result(&story)
+            .map_err(|e| Error::new(ErrorKind::Store, "cannot write to stdout").with_cause(e))?;
         cluster.keep();
     } else {
         drop(cluster);
         steps.done("stopped the cluster and removed its files");
+        story.timings_ms = steps.timings;
+        ui.result(&story)?;
     }
-    story.timings_ms = steps.timings;
-    ui.result(&story)?;
     Ok(if story.attacks.iter().all(|a| a.refused) {
         Status::Done
     } else {

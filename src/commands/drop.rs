@@ -4,15 +4,16 @@ use serde::Serialize;
 use tokio_postgres::types::Type;
 
 use super::provision::Failed;
-use super::{Context, Status};
-use crate::catalog::tenants::{self, Remains};
+use super::{Context, Plans, Status};
+use crate::catalog::tenants::{self, Remains, TenantRow};
 use crate::cli::DropArgs;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pg::apply::apply;
+use crate::pg::apply::{Outcome, apply};
 use crate::pg::session::{Session, column};
 use crate::pg::sql::Sql;
 use crate::plan::Plan;
 use crate::plan::drop::{OldTenant, plan};
+use crate::provisioner::settle;
 use crate::tenant::TenantId;
 use crate::ui::{Render, Ui, count};
 
@@ -53,21 +54,6 @@ impl Render for Report {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct Plans {
-    plan: Vec<Plan>,
-}
-
-impl Render for Plans {
-    fn text(&self, _: &Ui) -> String {
-        self.plan
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join("\n\n")
-    }
-}
-
 /// Runs the command.
 ///
 /// # Errors
@@ -82,10 +68,12 @@ pub async fn run(ctx: &Context<'_>, args: &DropArgs) -> Result<Status> {
                 .with_hint("Add --yes if that is meant; --dry-run shows what would be done."),
         );
     }
-    let session = ctx.settings.registry(!args.dry_run).await?;
+    let mut session = ctx.settings.registry(!args.dry_run).await?;
     // All must exist before one is touched: a typing error in a list is a reason to stop.
     let rows = tenants::find(&session, &ids).await?;
     let mut remains = tenants::remains(&session, &rows.iter().collect::<Vec<_>>()).await?;
+    let schemas: Vec<&str> = rows.iter().map(|row| row.schema_name.as_str()).collect();
+    let mut outside = tenants::outside_dependants(&session, &schemas).await?;
     let mut report = Report {
         dropped: Vec::new(),
         failed: Vec::new(),
@@ -110,7 +98,11 @@ pub async fn run(ctx: &Context<'_>, args: &DropArgs) -> Result<Status> {
             plans.push(plan);
             continue;
         }
-        match drop_one(&session, args.disconnect, &remains, &plan).await {
+        let dropped = match outside.remove(row.schema_name.as_str()) {
+            Some(objects) => Err(depended_on(&plan, &objects)),
+            None => drop_one(ctx, &session, args.disconnect, row, &remains, &plan).await,
+        };
+        match dropped {
             Ok(sessions_ended) => report.dropped.push(Dropped {
                 tenant_id: row.tenant_id.clone(),
                 schema_name: row.schema_name.to_string(),
@@ -118,26 +110,37 @@ pub async fn run(ctx: &Context<'_>, args: &DropArgs) -> Result<Status> {
                 sessions_ended,
             }),
             Err(error) => {
-                crate::pg::record::failure(
-                    &ctx.settings.connector,
-                    Some(&session),
-                    "drop",
-                    Some(&row.tenant_id),
-                    &error,
-                )
-                .await;
+                let connector = &ctx.settings.connector;
+                crate::pg::record::failure(connector, Some(&session), "drop", Some(&row.tenant_id), &error).await;
                 report.failed.push(Failed::new(row.tenant_id.clone(), &error));
                 errors.push(error);
+                if session.is_closed() {
+                    match connector.connect().await {
+                        Ok(again) => session = again,
+                        // The rest is not touched; the exit code says that not all is done.
+                        Err(_) => break,
+                    }
+                }
             }
         }
     }
     if args.dry_run {
+        for (schema, objects) in &outside {
+            ctx.ui.warn(&format!(
+                "drop would refuse {schema}: {} outside depends on it",
+                objects.join(", ")
+            ));
+        }
         ctx.ui.result(&Plans { plan: plans })?;
         return Ok(Status::Done);
     }
     ctx.ui.result(&report)?;
     for error in &errors {
         ctx.ui.error(error);
+    }
+    let untouched = rows.len() - report.dropped.len() - report.failed.len();
+    if untouched > 0 {
+        ctx.ui.note(&format!("{} not touched", count(untouched, "tenant")));
     }
     Ok(match errors.first() {
         None => Status::Done,
@@ -146,52 +149,89 @@ pub async fn run(ctx: &Context<'_>, args: &DropArgs) -> Result<Status> {
     })
 }
 
-async fn drop_one(session: &Session, disconnect: bool, remains: &Remains, plan: &Plan) -> Result<i64> {
-    let mut ended = 0;
-    if remains.sessions > 0 {
-        if !disconnect {
-            return Err(Error::new(ErrorKind::InUse, format!("failed to {}", plan.title))
-                .with_cause(format!(
-                    "its role has {} open",
-                    count(remains.sessions as usize, "session")
-                ))
-                .with_hint("Let its applications disconnect, or add --disconnect to end them."));
-        }
-        ended = end_sessions(session, remains).await?;
+fn depended_on(plan: &Plan, objects: &[String]) -> Error {
+    Error::new(ErrorKind::InUse, format!("failed to {}", plan.title))
+        .with_cause(format!(
+            "objects outside its schema depend on it: {}",
+            objects.join(", ")
+        ))
+        .with_hint("They would go with it. Drop or change them first if that is meant.")
+}
+
+async fn drop_one(
+    ctx: &Context<'_>,
+    session: &Session,
+    disconnect: bool,
+    row: &TenantRow,
+    remains: &Remains,
+    plan: &Plan,
+) -> Result<i64> {
+    if remains.sessions > 0 && !disconnect {
+        return Err(Error::new(ErrorKind::InUse, format!("failed to {}", plan.title))
+            .with_cause(format!(
+                "its role has {} open",
+                count(remains.sessions as usize, "session")
+            ))
+            .with_hint("Let its applications disconnect, or add --disconnect to end them."));
     }
-    apply(session, plan).await.map_err(|failure| {
-        if failure.error.sqlstate() == Some("2BP01") {
-            failure.error.with_hint(
-                "The role was granted something in another database. There, as its owner: DROP OWNED BY the role; then drop again.",
-            )
-        } else {
-            failure.error
-        }
-    })?;
-    if disconnect
-        && let Err(error) = end_sessions(
-            session,
-            &Remains {
-                member: true,
-                ..*remains
-            },
-        )
-        .await
+    let Some(role) = remains.role.filter(|_| disconnect) else {
+        return run_plan(ctx, session, row, plan).await.map(|()| 0);
+    };
+    // Applications reconnect faster than their sessions are ended, so the door is shut first.
+    allow_login(session, &row.role_name, false).await?;
+    let dropped = match end_sessions(session, role, (!remains.member).then_some(&row.role_name)).await {
+        Ok(ended) => run_plan(ctx, session, row, plan).await.map(|()| ended),
+        Err(error) => Err(error),
+    };
+    if dropped.is_err()
+        && let Err(error) = allow_login(session, &row.role_name, true).await
     {
-        tracing::info!(%error, "sessions that came in meanwhile could not be ended; they have no rights left");
+        ctx.ui
+            .warn(&format!("role {} is left without LOGIN: {error}", row.role_name));
     }
-    Ok(ended)
+    dropped
+}
+
+async fn run_plan(ctx: &Context<'_>, session: &Session, row: &TenantRow, plan: &Plan) -> Result<()> {
+    let Err(failure) = apply(session, plan).await else {
+        return Ok(());
+    };
+    if failure.outcome == Outcome::Unknown {
+        let connector = &ctx.settings.connector;
+        return match settle(connector, session.server().backend_pid, &row.schema_name).await {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(failure.error),
+            Err(_) => Err(failure.error.with_uncertainty().with_hint(
+                "The server cannot be asked, so it is not known whether the tenant is gone. Once it is back, `tenantctl list` tells.",
+            )),
+        };
+    }
+    let error = failure.error;
+    Err(match error.sqlstate() {
+        // The plan divides by the number of rows it deleted.
+        Some("22012") => error
+            .with_kind(ErrorKind::NotFound)
+            .with_message(format!("tenant {} was dropped by somebody else meanwhile", row.tenant_id))
+            .with_hint("`tenantctl list` shows what is there."),
+        Some("2BP01") => error.with_hint(
+            "The role owns or was granted something that is not in this database. As its owner there: DROP OWNED BY the role; then drop again.",
+        ),
+        _ => error,
+    })
+}
+
+async fn allow_login(session: &Session, role: &str, allow: bool) -> Result<()> {
+    let sql = Sql::new("ALTER ROLE ")
+        .ident(role)
+        .text(if allow { " LOGIN" } else { " NOLOGIN" });
+    session.batch(&sql, "shut the tenant's role out").await
 }
 
 /// Ends a role's sessions and waits until they are gone, at most 5 s each. A member of the role may do that; an
-/// admin who is none becomes one for the length of a transaction that is rolled back.
-async fn end_sessions(session: &Session, remains: &Remains) -> Result<i64> {
-    let Some(role) = remains.role else { return Ok(0) };
+/// admin who is none becomes one, of the role named, for the length of a transaction that is rolled back.
+async fn end_sessions(session: &Session, role: u32, join: Option<&String>) -> Result<i64> {
     let doing = "end the tenant's sessions";
-    if !remains.member {
-        let join = Sql::new("SELECT rolname::text AS name FROM pg_catalog.pg_roles WHERE oid = $1");
-        let row = session.query_one(&join, &[(&role, Type::OID)], doing).await?;
-        let name: &str = column(&row, "name")?;
+    if let Some(name) = join {
         session
             .batch(&Sql::new("BEGIN; GRANT ").ident(name).text(" TO CURRENT_USER"), doing)
             .await?;
@@ -201,7 +241,7 @@ async fn end_sessions(session: &Session, remains: &Remains) -> Result<i64> {
 FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = $1",
     );
     let row = session.query_one(&sql, &[(&role, Type::OID)], doing).await;
-    if !remains.member {
+    if join.is_some() {
         session.rollback().await;
     }
     column(&row?, "ended")

@@ -2,13 +2,12 @@
 
 use serde::Serialize;
 
-use super::{Context, Status};
+use super::{Context, Plans, Status};
 use crate::catalog;
 use crate::cli::InitArgs;
 use crate::error::Result;
 use crate::installer;
 use crate::pg::session::Session;
-use crate::plan::Plan;
 use crate::plan::hardening::{Verdict, judge};
 use crate::plan::init::MIGRATIONS;
 use crate::tenant::Template;
@@ -88,22 +87,6 @@ impl Render for Report {
             }
         }
         text
-    }
-}
-
-/// The SQL of a dry run.
-#[derive(Debug, Serialize)]
-struct Plans {
-    plan: Vec<Plan>,
-}
-
-impl Render for Plans {
-    fn text(&self, _: &Ui) -> String {
-        self.plan
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join("\n\n")
     }
 }
 

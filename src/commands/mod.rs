@@ -11,11 +11,14 @@ pub mod show;
 
 use std::future::Future;
 
+use serde::Serialize;
+
 use crate::cli::{BenchCommand, Cli, Command};
 use crate::error::{ErrorKind, Result};
 use crate::interrupt::Interrupt;
+use crate::plan::Plan;
 use crate::settings::Settings;
-use crate::ui::Ui;
+use crate::ui::{Render, Ui};
 
 /// What a command works with.
 pub struct Context<'a> {
@@ -25,6 +28,22 @@ pub struct Context<'a> {
     pub ui: &'a Ui,
     /// Whether the user wants to stop.
     pub interrupt: &'a Interrupt,
+}
+
+/// The SQL of a dry run, a plan a transaction.
+#[derive(Debug, Serialize)]
+struct Plans {
+    plan: Vec<Plan>,
+}
+
+impl Render for Plans {
+    fn text(&self, _: &Ui) -> String {
+        self.plan
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n\n")
+    }
 }
 
 /// How a command that did not fail as a whole ended.
@@ -71,8 +90,9 @@ pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt) -> Result<Statu
     }
     let result = match &cli.command {
         Command::Init(args) => until(interrupt, 1, init::run(&ctx, args)).await,
-        // After the first Ctrl-C it starts nothing new, but still tells the passwords of what it made.
-        Command::Provision(args) => until(interrupt, 2, provision::run(&ctx, args)).await,
+        // After the first Ctrl-C it starts nothing new, after the second it waits for nothing; either way it tells the
+        // passwords of what it made.
+        Command::Provision(args) => until(interrupt, 3, provision::run(&ctx, args)).await,
         Command::List(args) => until(interrupt, 1, list::run(&ctx, args)).await,
         Command::Show(args) => until(interrupt, 1, show::run(&ctx, args)).await,
         Command::Drop(args) => until(interrupt, 2, drop::run(&ctx, args)).await,

@@ -5,16 +5,16 @@ mod input;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use super::{Context, Status};
+use super::{Context, Plans, Status};
 use crate::catalog;
 use crate::cli::ProvisionArgs;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::Plan;
+use crate::pg::record;
 use crate::provisioner::{Identity, Ledger, Provisioned, Provisioner, Request};
 use crate::tenant::{Features, Template, TenantId};
 use crate::ui::table::Grid;
@@ -117,30 +117,19 @@ impl Render for Report {
     }
 }
 
-/// The SQL of a dry run, a plan a tenant.
-#[derive(Debug, Serialize)]
-struct Plans {
-    plan: Vec<Plan>,
-}
-
-impl Render for Plans {
-    fn text(&self, _: &Ui) -> String {
-        self.plan
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join("\n\n")
-    }
-}
-
 /// Runs the command.
 ///
 /// # Errors
 /// Whatever is wrong before the first tenant is tried; after that each tenant has its own result.
 pub async fn run(ctx: &Context<'_>, args: &ProvisionArgs) -> Result<Status> {
-    let requests = input::requests(args, &ctx.settings.config)?;
-    if let Some(path) = &args.credentials_file {
-        CredentialsFile::refuse_existing(path)?;
+    let requests = input::requests(args, &ctx.settings.config).await?;
+    match &args.credentials_file {
+        Some(path) => CredentialsFile::refuse_existing(path)?,
+        None if !args.dry_run && ctx.ui.stdout_is_discarded() => {
+            return Err(Error::usage("stdout goes nowhere, and the passwords with it")
+                .with_hint("Let stdout be seen, or name a --credentials-file."));
+        }
+        None => {}
     }
     let session = ctx.settings.registry(true).await?;
     let provisioner = provisioner(ctx, &session).await?;
@@ -148,41 +137,33 @@ pub async fn run(ctx: &Context<'_>, args: &ProvisionArgs) -> Result<Status> {
 
     let ids: Vec<&TenantId> = requests.iter().map(|r| &r.id).collect();
     let mut existing = catalog::tenants::existing(&session, &ids).await?;
-    let mut report = Report {
-        tenants: Vec::new(),
-        failed: Vec::new(),
-        passwords_in_file: args.credentials_file.is_some(),
-    };
-    let mut errors = Vec::new();
+    let mut outcome = Outcome::default();
     let mut wanted = Vec::new();
     for request in requests {
         match existing.remove(&request.id) {
             None => wanted.push(request),
             Some(row) if args.if_not_exists => {
                 if row.tier != request.tier.key {
+                    let asked = &request.tier.key;
                     ctx.ui.warn(&format!(
-                        "tenant {} exists with tier {}, not {}",
-                        row.tenant_id, row.tier, request.tier.key
+                        "tenant {} exists with tier {}, not {asked}",
+                        row.tenant_id, row.tier
                     ));
                 }
-                report.tenants.push(as_existing(row));
+                outcome.tenants.push(as_existing(row));
             }
             Some(row) => {
                 let error = already_exists(&row.tenant_id);
-                crate::pg::record::failure(
-                    &ctx.settings.connector,
-                    Some(&session),
-                    "provision",
-                    Some(&row.tenant_id),
-                    &error,
-                )
-                .await;
-                errors.push((row.tenant_id, error));
+                if !args.dry_run {
+                    let (connector, id) = (&ctx.settings.connector, &row.tenant_id);
+                    record::failure(connector, Some(&session), "provision", Some(id), &error).await;
+                }
+                outcome.errors.push((row.tenant_id, error));
             }
         }
     }
     if args.dry_run {
-        for (_, error) in &errors {
+        for (_, error) in &outcome.errors {
             ctx.ui.error(error);
         }
         let plan = wanted
@@ -192,53 +173,121 @@ pub async fn run(ctx: &Context<'_>, args: &ProvisionArgs) -> Result<Status> {
         ctx.ui
             .note("dry run: nothing was changed; salt, schema name and password differ in every run");
         ctx.ui.result(&Plans { plan })?;
-        return Ok(status(report.tenants.len() + wanted.len(), &errors));
+        return Ok(status(outcome.tenants.len() + wanted.len(), &outcome.errors));
     }
     drop(session);
 
-    let started = Instant::now();
-    let total = wanted.len();
     let file = match &args.credentials_file {
         Some(path) if !wanted.is_empty() => Some(Arc::new(CredentialsFile::create(path)?)),
         _ => None,
     };
     let jobs = args.jobs.map_or(ctx.settings.config.provisioning.jobs, usize::from);
-    let ledger = file.clone().map(|file| file as Arc<dyn Ledger>);
+    make(
+        ctx,
+        &provisioner,
+        wanted,
+        jobs,
+        file.clone(),
+        args.if_not_exists,
+        &mut outcome,
+    )
+    .await;
+    tell(ctx, outcome, file.as_deref())
+}
+
+/// What became of the tenants, as it becomes known.
+#[derive(Default)]
+struct Outcome {
+    tenants: Vec<Provisioned>,
+    errors: Vec<(TenantId, Error)>,
+    made: usize,
+    not_started: usize,
+    elapsed: Duration,
+}
+
+/// Makes the tenants. Nothing in here may fail: whatever happens, what was made has to be told.
+async fn make(
+    ctx: &Context<'_>,
+    provisioner: &Provisioner,
+    wanted: Vec<Request>,
+    jobs: usize,
+    file: Option<Arc<CredentialsFile>>,
+    if_not_exists: bool,
+    outcome: &mut Outcome,
+) {
+    let started = Instant::now();
+    outcome.not_started = wanted.len();
+    let progress = ctx.ui.progress(wanted.len(), "provisioning");
+    let ledger = file.map(|file| file as Arc<dyn Ledger>);
     let mut results = provisioner.provision_many(wanted, jobs, ledger, ctx.interrupt);
-    let progress = ctx.ui.progress(total, "provisioning");
-    let (mut made, mut finished) = (0, 0);
-    while let Some((id, result)) = results.recv().await {
+    loop {
+        let (id, result) = tokio::select! {
+            result = results.recv() => match result {
+                Some(result) => result,
+                None => break,
+            },
+            // What is under way is abandoned; the server makes it whole or not at all.
+            () = ctx.interrupt.times(2) => break,
+        };
         progress.tick();
-        finished += 1;
+        outcome.not_started -= 1;
         match result {
-            Ok(mut tenant) => {
-                made += 1;
-                if file.is_some() {
-                    tenant.password = None;
-                }
-                report.tenants.push(tenant);
+            Ok(tenant) => {
+                outcome.made += 1;
+                outcome.tenants.push(tenant);
             }
             // Another client made it between our look and our try.
-            Err(error) if error.kind() == ErrorKind::Duplicate && args.if_not_exists => {
-                let session = ctx.settings.connector.connect().await?;
-                report
-                    .tenants
-                    .push(as_existing(catalog::tenants::find_one(&session, &id).await?));
-            }
-            Err(error) => errors.push((id, error)),
+            Err(error) if error.kind() == ErrorKind::Duplicate && if_not_exists => match look_up(ctx, &id).await {
+                Ok(tenant) => outcome.tenants.push(tenant),
+                Err(error) => outcome.errors.push((id, error)),
+            },
+            Err(error) => outcome.errors.push((id, error)),
         }
     }
     progress.finish();
+    outcome.elapsed = started.elapsed();
+}
 
-    if let Some(file) = &file {
-        file.finish(report.tenants.iter().map(|t| t.role_name.as_str()).collect())?;
+async fn look_up(ctx: &Context<'_>, id: &TenantId) -> Result<Provisioned> {
+    let session = ctx.settings.connector.connect().await?;
+    catalog::tenants::find_one(&session, id).await.map(as_existing)
+}
+
+/// Prints passwords before anything else can go wrong, then what went wrong.
+fn tell(ctx: &Context<'_>, outcome: Outcome, file: Option<&CredentialsFile>) -> Result<Status> {
+    let Outcome {
+        mut tenants,
+        errors,
+        made,
+        not_started,
+        elapsed,
+    } = outcome;
+    tenants.sort_by(|a, b| a.tenant_id.cmp(&b.tenant_id));
+    let finished = file.map_or(Ok(()), |file| {
+        // A tenant of which it is not known whether it was made keeps its entry.
+        let made: BTreeSet<&str> = tenants.iter().map(|t| t.role_name.as_str()).collect();
+        let failed: BTreeSet<&TenantId> = errors
+            .iter()
+            .filter(|(_, e)| !e.is_uncertain())
+            .map(|(id, _)| id)
+            .collect();
+        let done: BTreeSet<&TenantId> = tenants.iter().map(|t| &t.tenant_id).collect();
+        file.finish(|id, role| made.contains(role) || !(failed.contains(id) || done.contains(id)))
+    });
+    if file.is_some() {
+        for tenant in &mut tenants {
+            tenant.password = None;
+        }
     }
-    report.tenants.sort_by(|a, b| a.tenant_id.cmp(&b.tenant_id));
-    report.failed = errors
-        .iter()
-        .map(|(id, error)| Failed::new(id.clone(), error))
-        .collect();
-    ctx.ui.result(&report)?;
+    let report = Report {
+        failed: errors
+            .iter()
+            .map(|(id, error)| Failed::new(id.clone(), error))
+            .collect(),
+        passwords_in_file: file.is_some(),
+        tenants,
+    };
+    let written = ctx.ui.must_result(&report);
     for (id, error) in &errors {
         if errors.len() > 1 {
             ctx.ui.note(&format!("tenant {id}:"));
@@ -247,20 +296,37 @@ pub async fn run(ctx: &Context<'_>, args: &ProvisionArgs) -> Result<Status> {
     }
     if ctx.interrupt.requested() {
         ctx.ui.note(&format!(
-            "interrupted: {} not started; run the command again with --if-not-exists",
-            count(total - finished, "tenant")
+            "interrupted: {} not started or not waited for; run the command again with --if-not-exists",
+            count(not_started, "tenant")
         ));
     }
     ctx.ui.note(&format!(
         "{} provisioned in {}{}",
         count(made, "tenant"),
-        milliseconds(started.elapsed().as_secs_f64() * 1000.0),
+        milliseconds(elapsed.as_secs_f64() * 1000.0),
         if errors.is_empty() {
             String::new()
         } else {
             format!(", {} failed", errors.len())
         }
     ));
+    if let Err(why) = written {
+        let lost: Vec<&str> = report
+            .tenants
+            .iter()
+            .filter(|t| t.password.is_some())
+            .map(|t| t.tenant_id.as_str())
+            .collect();
+        if !lost.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Store,
+                format!("the passwords of {} could not be written", lost.join(", ")),
+            )
+            .with_cause(why)
+            .with_hint("These tenants exist. Drop them and provision them again, with a --credentials-file."));
+        }
+    }
+    finished?;
     Ok(status(report.tenants.len(), &errors))
 }
 
@@ -299,6 +365,7 @@ pub async fn provisioner(ctx: &Context<'_>, session: &crate::pg::session::Sessio
         connector: ctx.settings.connector.clone(),
         template: Arc::new(installed),
         timescaledb: catalog::timescaledb_schema(session).await?,
+        major: session.server().major(),
         timeout: ctx.settings.timeout(),
         lock_timeout: ctx.settings.lock_timeout(),
     })

@@ -6,6 +6,7 @@ use super::{Context, Status};
 use crate::catalog::tenants::{self, Operation, Relation, TenantRow};
 use crate::cli::ShowArgs;
 use crate::error::{ErrorKind, Result};
+use crate::tenant::Limit;
 use crate::ui::table::Grid;
 use crate::ui::{Render, Ui, bytes};
 
@@ -54,23 +55,20 @@ impl Render for Description {
             ),
             ("storage", storage),
             ("created", format!("{} by {}", t.created_at, t.created_by)),
-            ("size", format!("{size} of {} GiB", limits.max_schema_size_gb)),
+            (
+                "size",
+                format!("{size} of {}", limit(limits.max_schema_size_gb, " GiB")),
+            ),
             (
                 "connections",
                 format!("{} of {}", self.connections, limits.max_connections),
             ),
-            ("portfolios", format!("at most {}", limits.max_portfolios)),
-            (
-                "positions",
-                format!("at most {} a portfolio", limits.max_positions_per_portfolio),
-            ),
-            ("trades", format!("at most {} a day", limits.max_trades_per_day)),
+            ("portfolios", at_most(limits.max_portfolios, "")),
+            ("positions", at_most(limits.max_positions_per_portfolio, " a portfolio")),
+            ("trades", at_most(limits.max_trades_per_day, " a day")),
             (
                 "API calls",
-                format!(
-                    "at most {} a minute (enforced by the gateway)",
-                    limits.max_api_calls_per_minute
-                ),
+                at_most(limits.max_api_calls_per_minute, " a minute (enforced by the gateway)"),
             ),
         ];
         let mut text: String = lines
@@ -115,6 +113,18 @@ impl Render for Description {
         }
         text.trim_end().to_owned()
     }
+}
+
+fn limit(limit: Limit, unit: &str) -> String {
+    limit
+        .max()
+        .map_or_else(|| "unlimited".to_owned(), |n| format!("{n}{unit}"))
+}
+
+fn at_most(limit: Limit, unit: &str) -> String {
+    limit
+        .max()
+        .map_or_else(|| "unlimited".to_owned(), |n| format!("at most {n}{unit}"))
 }
 
 /// Runs the command.

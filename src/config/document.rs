@@ -329,15 +329,7 @@ pub fn bounds(range: &RangeInclusive<u64>) -> String {
     }
 }
 
-/// User input for a message: escaped, and cut where it is long.
-pub fn quoted(text: &str) -> String {
-    const SHOWN: usize = 60;
-    if text.chars().count() > SHOWN {
-        format!("{:?}...", text.chars().take(SHOWN).collect::<String>())
-    } else {
-        format!("{text:?}")
-    }
-}
+pub use crate::tenant::quoted;
 
 /// A mapping with known keys: the user's values over the built-in ones.
 #[derive(Debug)]

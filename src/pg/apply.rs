@@ -40,6 +40,7 @@ pub async fn apply(session: &Session, plan: &Plan) -> Result<(), Failure> {
         }
         Err(_) => {
             session.cancel().await;
+            session.abandon();
             Err(Failure {
                 error: overrun(plan),
                 outcome: Outcome::Unknown,

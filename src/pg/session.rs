@@ -1,6 +1,7 @@
 //! The one way to a server: connect, pin the session's settings, send [`Sql`], get rows or one of our errors.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_postgres::types::{FromSql, ToSql, Type};
@@ -46,8 +47,6 @@ pub struct Server {
     pub database: String,
     /// `session_user`.
     pub user: String,
-    /// Whether that user is a superuser.
-    pub superuser: bool,
     /// Whether the server is a standby.
     pub in_recovery: bool,
     /// Whether transactions are read-only by default here.
@@ -175,6 +174,7 @@ impl Connector {
             cancel,
             tls,
             server,
+            abandoned: AtomicBool::new(false),
         })
     }
 
@@ -249,7 +249,9 @@ impl Connector {
 
 /// The operating system's verdict, where the driver's error stems from one.
 fn io_kind(error: &tokio_postgres::Error) -> Option<std::io::ErrorKind> {
-    std::error::Error::source(error).and_then(|s| s.downcast_ref::<std::io::Error>()).map(std::io::Error::kind)
+    std::error::Error::source(error)
+        .and_then(|s| s.downcast_ref::<std::io::Error>())
+        .map(std::io::Error::kind)
 }
 
 /// An error and all it stems from, on one line.
@@ -279,7 +281,6 @@ SELECT pg_catalog.current_setting('server_version_num') AS version_num,
     pg_catalog.current_setting('server_version') AS version,
     pg_catalog.current_database() AS database,
     session_user AS login,
-    (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = session_user) AS superuser,
     pg_catalog.pg_is_in_recovery() AS in_recovery,
     pg_catalog.current_setting('default_transaction_read_only') AS read_only,
     pg_catalog.pg_backend_pid() AS pid,
@@ -304,7 +305,6 @@ SELECT pg_catalog.current_setting('server_version_num') AS version_num,
         version: text("version"),
         database: text("database"),
         user: text("login"),
-        superuser: text("superuser") == "t",
         in_recovery: text("in_recovery") == "t",
         read_only: text("read_only") == "on",
         backend_pid: text("pid").parse().unwrap_or_default(),
@@ -349,6 +349,7 @@ pub struct Session {
     cancel: CancelToken,
     tls: Option<MakeRustlsConnect>,
     server: Server,
+    abandoned: AtomicBool,
 }
 
 impl Session {
@@ -357,9 +358,14 @@ impl Session {
         &self.server
     }
 
-    /// Whether the session is known to be gone.
+    /// Whether the session is known to be gone, or was given up because it no longer answered.
     pub fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        self.client.is_closed() || self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// Gives the session up: what it was asked last may still be running.
+    pub(in crate::pg) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
     }
 
     fn fits(&self, wanted: TargetSessionAttrs) -> bool {

@@ -20,8 +20,9 @@ enum Part {
     Module(Arc<str>),
 }
 
-/// What stands for a secret wherever SQL is shown.
-pub const MASK: &str = "'********'";
+/// What stands for a secret wherever SQL is shown. NULL, so that SQL that is shown and then run sets no password
+/// that anybody could guess.
+pub const MASK: &str = "NULL /* secret */";
 
 impl Sql {
     /// Starts with text known at compile time.
@@ -96,10 +97,10 @@ impl Sql {
         sql.text("]::pg_catalog.text[]")
     }
 
-    /// Appends a function's identity as the server printed it (`f(integer)`), qualified with a schema.
+    /// Appends a function's name, qualified with a schema, and its argument types as the server printed them.
     ///
-    /// The argument list is the output of `pg_get_function_identity_arguments` under an empty search path, read
-    /// back from the registry for a module the admin trusts; the name is quoted here.
+    /// The types come from `oidvectortypes`, read back from the registry for a module the admin trusts; the name is
+    /// quoted here.
     #[must_use]
     pub fn function(mut self, schema: &str, signature: &FunctionSignature) -> Self {
         self = self.qualified(schema, &signature.name).text("(");
@@ -153,7 +154,7 @@ impl fmt::Debug for Sql {
     }
 }
 
-/// A function's name and identity arguments, split as the registry stores them: `name(arguments)`.
+/// A function's or procedure's name and argument types, split as the registry stores them: `name(types)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionSignature {
     name: String,
@@ -227,8 +228,8 @@ mod tests {
     fn secrets_reach_the_wire_and_nothing_else() {
         let sql = Sql::new("PASSWORD ").secret("SCRAM-SHA-256$x");
         assert_eq!(sql.wire(), "PASSWORD 'SCRAM-SHA-256$x'");
-        assert_eq!(sql.to_string(), "PASSWORD '********'");
-        assert_eq!(format!("{sql:?}"), "PASSWORD '********'");
+        assert_eq!(sql.to_string(), "PASSWORD NULL /* secret */");
+        assert_eq!(format!("{sql:?}"), "PASSWORD NULL /* secret */");
     }
 
     #[test]

@@ -18,8 +18,6 @@ pub fn classify(code: &str) -> ErrorKind {
         "25006" => ErrorKind::ReadOnly,
         // dependent_objects_still_exist, object_in_use
         "2BP01" | "55006" => ErrorKind::InUse,
-        // undefined table, function or schema
-        "42P01" | "42883" | "3F000" => ErrorKind::NotInitialized,
         // admin_shutdown, crash_shutdown, cannot_connect_now, idle_session_timeout; too_many_connections
         "57P01" | "57P02" | "57P03" | "57P05" | "53300" => ErrorKind::Connection,
         "0A000" => ErrorKind::Unsupported,
@@ -86,12 +84,11 @@ fn hint(db: &DbError) -> Option<String> {
             "Another session holds a lock that is needed here. Look at pg_locks and pg_stat_activity, then try again."
         }
         "42501" => {
-            "The admin must be a member of tenantctl_owner, have CREATEROLE, and CREATE on the database; `tenantctl init` tells which right is missing."
+            "The admin must be a member of tenantctl_owner that inherits, and have CREATEROLE and CREATE on the database. From PostgreSQL 16 on, a role is altered and dropped by the admin who made it, or by a superuser."
         }
         "25006" => {
             "This is a standby or a read-only session. Connect to the primary, or add target_session_attrs=read-write to a multi-host URL."
         }
-        "42P01" | "42883" | "3F000" => "If this database has not been prepared yet, run `tenantctl init`.",
         "53100" => "The server's disk is full.",
         "53200" => {
             "The server is out of memory or of lock table entries; raising max_locks_per_transaction may be needed."

@@ -31,9 +31,12 @@ pub fn plan(old: &OldTenant<'_>) -> Plan {
     plan.step(
         "delete the registry row",
         as_owner()
-            .text("\nDELETE FROM tenantctl.tenants WHERE tenant_id = ")
+            .text("\nWITH gone AS (DELETE FROM tenantctl.tenants WHERE tenant_id = ")
             .literal(old.id.as_str())
-            .text(";"),
+            .text(" AND schema_name = ")
+            .literal(old.schema.as_str())
+            // Nothing to delete: somebody else was faster, and division by zero ends the transaction.
+            .text(" RETURNING 1)\nSELECT 1 / pg_catalog.count(*) FROM gone;"),
     );
     if old.schema_exists {
         plan.step(

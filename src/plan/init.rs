@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::provision::pin;
 use super::{Plan, as_admin, as_owner};
 use crate::pg::sql::Sql;
 use crate::tenant::{OWNER_ROLE, TENANTS_ROLE, Template, hex};
@@ -164,10 +165,7 @@ pub fn template_schema(template: &Template, replaces: bool) -> Sql {
         .text("\nCREATE SCHEMA ")
         .ident(&schema)
         .text(" AUTHORIZATION tenantctl_owner;\n")
-        .append(as_owner())
-        .text("\nSET LOCAL search_path = ")
-        .ident(&schema)
-        .text(", pg_temp;")
+        .append(pin(&schema))
 }
 
 /// Writes the template's new version, with what each module was seen to create, and makes it the current one.
@@ -210,7 +208,8 @@ pub fn register_template(template: &Template) -> Sql {
     sql
 }
 
-/// The template's installation as one plan, for `--dry-run`: what the modules create is known only after they ran.
+/// The template's installation as one plan, for `--dry-run`. What the modules create is known only after they ran, so
+/// the last step cannot be printed; what is printed instead keeps the text from installing half a template.
 pub fn template(template: &Template, replaces: bool, timeout: Duration, lock_timeout: Duration) -> Plan {
     let mut plan = Plan::new(format!("install template {}", template.name), timeout, lock_timeout);
     plan.step("lock the installation", lock_installation());
@@ -219,8 +218,8 @@ pub fn template(template: &Template, replaces: bool, timeout: Duration, lock_tim
         plan.step(format!("module {}", module.name), Sql::module(module));
     }
     plan.step(
-        "register the template with the objects found in its schema",
-        register_template(template),
+        "here init reads what the modules created, holds it to the rules, and registers version and modules",
+        Sql::new("DO $$ BEGIN RAISE EXCEPTION 'only tenantctl init can register the template'; END $$;"),
     );
     plan
 }

@@ -26,6 +26,8 @@ pub struct NewTenant<'a> {
     pub verifier: &'a str,
     /// The schema of the timescaledb extension, where it is installed.
     pub timescaledb: Option<&'a str>,
+    /// The server's major version.
+    pub major: i32,
     /// The transaction must commit within this time.
     pub timeout: Duration,
     /// Limit for each wait on a lock.
@@ -45,7 +47,7 @@ pub fn plan(new: &NewTenant<'_>) -> Plan {
     plan.step("create the schema", schema(new));
     plan.step(
         "work as the owner, with names resolving in the new schema only",
-        pin(new.schema),
+        pin(new.schema.as_str()),
     );
     append_tenant_objects(&mut plan, new, &modules);
     plan.step(
@@ -63,7 +65,7 @@ pub fn raw_ddl(new: &NewTenant<'_>) -> Plan {
     plan.step("create the schema", schema(new));
     plan.step(
         "work as the owner, with names resolving in the new schema only",
-        pin(new.schema),
+        pin(new.schema.as_str()),
     );
     append_tenant_objects(&mut plan, new, &modules);
     plan
@@ -84,8 +86,15 @@ fn append_tenant_objects(plan: &mut Plan, new: &NewTenant<'_>, modules: &[&Modul
             as_admin().text("\n").append(sql).append(as_owner()),
         );
     }
-    plan.step("grant the tenant its rows, not its structure", grants(new, modules));
-    plan.step("enable and force row security", row_security(new, modules));
+    let (schema, role) = (new.schema.as_str(), new.schema.role());
+    plan.step(
+        "grant the tenant its rows, not its structure",
+        grants(schema, &role, modules),
+    );
+    plan.step(
+        "enable and force row security",
+        row_security(schema, &role, new.template, modules),
+    );
 }
 
 /// The tables of these modules that become hypertables.
@@ -149,9 +158,18 @@ fn role(new: &NewTenant<'_>) -> Sql {
         Some(limit) => sql.text(" CONNECTION LIMIT ").int(limit),
         None => sql,
     };
-    sql.text(" IN ROLE ")
-        .ident(TENANTS_ROLE)
-        .text(";\nALTER ROLE ")
+    // The group lets tenants connect. Where the server has it, a tenant may not become the group, so that nothing
+    // can pass from one to another in its name.
+    let sql = if new.major >= 16 {
+        sql.text(";\nGRANT ")
+            .ident(TENANTS_ROLE)
+            .text(" TO ")
+            .ident(&role)
+            .text(" WITH INHERIT TRUE, SET FALSE")
+    } else {
+        sql.text(" IN ROLE ").ident(TENANTS_ROLE)
+    };
+    sql.text(";\nALTER ROLE ")
         .ident(&role)
         .text(" SET search_path = ")
         .ident(new.schema.as_str())
@@ -166,21 +184,22 @@ fn schema(new: &NewTenant<'_>) -> Sql {
         .text(";")
 }
 
-/// pg_temp is named, and last: left out it would come first.
-fn pin(schema: &SchemaName) -> Sql {
-    as_owner()
-        .text("\nSET LOCAL search_path = ")
-        .ident(schema.as_str())
-        .text(", pg_temp;")
+/// pg_temp is named, and last: left out it would come first. A module may read its own views, which sessions are
+/// otherwise kept from; everything in the schema is the owner's at this point.
+pub fn pin(schema: &str) -> Sql {
+    as_owner().text("\nSET LOCAL search_path = ").ident(schema).text(
+        ", pg_temp;
+SELECT pg_catalog.set_config('restrict_nonsystem_relation_kind', '', true)
+WHERE pg_catalog.current_setting('restrict_nonsystem_relation_kind', true) IS NOT NULL;",
+    )
 }
 
-fn grants(new: &NewTenant<'_>, modules: &[&Module]) -> Sql {
-    let schema = new.schema.as_str();
-    let role = new.schema.role();
+/// USAGE on the schema and the standard's rights on everything the modules create, for one role.
+pub fn grants(schema: &str, role: &str, modules: &[&Module]) -> Sql {
     let all = |pick: fn(&ModuleObjects) -> &Vec<String>| -> Vec<&String> {
         modules.iter().flat_map(|m| pick(&m.objects)).collect()
     };
-    let to_role = |sql: Sql| sql.text(" TO ").ident(&role).text(";\n");
+    let to_role = |sql: Sql| sql.text(" TO ").ident(role).text(";\n");
     let mut sql = to_role(Sql::new("GRANT USAGE ON SCHEMA ").ident(schema));
     for (names, grant) in [
         (all(|o| &o.tables), "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE "),
@@ -195,26 +214,26 @@ fn grants(new: &NewTenant<'_>, modules: &[&Module]) -> Sql {
     let functions = all(|o| &o.functions);
     for signature in functions.iter().filter_map(|f| FunctionSignature::parse(f)) {
         sql = sql.append(to_role(
-            Sql::new("GRANT EXECUTE ON FUNCTION ").function(schema, &signature),
+            Sql::new("GRANT EXECUTE ON ROUTINE ").function(schema, &signature),
         ));
     }
     sql
 }
 
-/// Two permissive policies a table: the tenant sees its rows, the owner sees them too, anyone else with a stray
-/// grant sees none. Without the owner's policy FORCE would hide rows from foreign-key checks.
-fn row_security(new: &NewTenant<'_>, modules: &[&Module]) -> Sql {
-    let schema = new.schema.as_str();
-    let role = new.schema.role();
+/// Row security on every table but the bulk-loaded ones.
+///
+/// Two permissive policies a table: the tenant sees its rows, the owner sees them too, anyone else with a stray grant
+/// sees none. Without the owner's policy FORCE would hide rows from foreign-key checks.
+pub fn row_security(schema: &str, role: &str, template: &Template, modules: &[&Module]) -> Sql {
     let tables = modules
         .iter()
         .flat_map(|m| &m.objects.tables)
-        .filter(|t| !new.template.bulk_load.contains(*t));
+        .filter(|t| !template.bulk_load.contains(*t));
     tables.fold(Sql::default(), |sql, table| {
         sql.text("ALTER TABLE ")
             .qualified(schema, table)
             .text(" ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;\n")
-            .append(policy(schema, table, &format!("{table}_tenant_isolation"), &role))
+            .append(policy(schema, table, &format!("{table}_tenant_isolation"), role))
             .append(policy(schema, table, &format!("{table}_admin_bypass"), OWNER_ROLE))
     })
 }

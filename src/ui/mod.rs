@@ -48,11 +48,6 @@ impl Ui {
         }
     }
 
-    /// Whether results are JSON.
-    pub fn json(&self) -> bool {
-        self.output == OutputFormat::Json
-    }
-
     /// Prints a result to stdout.
     ///
     /// # Errors
@@ -75,13 +70,46 @@ impl Ui {
     /// # Errors
     /// Kind `store` when stdout cannot be written; a reader that went away is no error.
     pub fn stdout(&self, text: &str) -> Result<()> {
-        let mut stdout = std::io::stdout().lock();
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        match self.must_stdout(text) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
                 Err(Error::new(ErrorKind::Store, "cannot write to stdout").with_cause(error))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Prints a result that exists nowhere else; a reader that went away is an error too.
+    ///
+    /// # Errors
+    /// What the operating system said.
+    pub fn must_result(&self, result: &impl Render) -> std::io::Result<()> {
+        let text = match self.output {
+            OutputFormat::Json => serde_json::to_string_pretty(result)?,
+            OutputFormat::Text => result.text(self),
+        };
+        if text.is_empty() {
+            Ok(())
+        } else {
+            self.must_stdout(&format!("{text}\n"))
+        }
+    }
+
+    fn must_stdout(&self, text: &str) -> std::io::Result<()> {
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        stdout.flush()
+    }
+
+    /// Whether what is written to stdout goes nowhere: `>/dev/null`, or `>&-`, which looks the same from here.
+    pub fn stdout_is_discarded(&self) -> bool {
+        use std::os::unix::fs::{FileTypeExt, MetadataExt};
+        let device = |path: &str| {
+            std::fs::metadata(path)
+                .ok()
+                .filter(|m| m.file_type().is_char_device())
+                .map(|m| m.rdev())
+        };
+        device("/dev/stdout").is_some_and(|out| device("/dev/null") == Some(out))
     }
 
     /// A line for people on stderr, unless `--quiet`.
@@ -207,12 +235,6 @@ pub fn count(n: usize, noun: &str) -> String {
         format!("1 {noun}")
     } else {
         format!("{n} {noun}s")
-    }
-}
-
-impl Render for crate::plan::Plan {
-    fn text(&self, _: &Ui) -> String {
-        self.to_string()
     }
 }
 

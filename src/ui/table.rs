@@ -49,7 +49,13 @@ impl Grid {
         }
         // Colour is put on whole lines afterwards: inside cells its escapes would count as width.
         let lines = self.table.lines().enumerate();
-        let lines = lines.map(|(i, line)| if i == 0 { self.ui.bold(line.trim_end()) } else { line.trim_end().to_owned() });
+        let lines = lines.map(|(i, line)| {
+            if i == 0 {
+                self.ui.bold(line.trim_end())
+            } else {
+                line.trim_end().to_owned()
+            }
+        });
         lines.collect::<Vec<_>>().join("\n")
     }
 }

@@ -82,10 +82,98 @@ fn a_grant_in_another_database_is_said_and_nothing_is_dropped() {
     other.sql(&format!("CREATE TABLE t (a int); GRANT SELECT ON t TO {}", made.role));
     db.run(&["drop", "acme", "--yes"])
         .exits(4)
-        .says(&["another database", "DROP OWNED BY", "2BP01"]);
+        .says(&["not in this database", "DROP OWNED BY", "2BP01"]);
     assert_eq!(db.counts(), (1, 1, 1));
     other.sql(&format!("DROP OWNED BY {}", made.role));
     db.run(&["drop", "acme", "--yes"]).success();
+}
+
+#[test]
+fn objects_of_others_that_would_go_with_it_are_named_and_kept() {
+    let db = Db::initialized();
+    let made = db.provision(&["acme"]).remove(0);
+    db.sql(&format!(
+        "CREATE SCHEMA reports; CREATE VIEW reports.p AS SELECT id FROM {0}.portfolios;
+         CREATE TABLE reports.extra (id uuid REFERENCES {0}.portfolios)",
+        made.schema
+    ));
+    db.run(&["drop", "acme", "--yes"])
+        .exits(4)
+        .says(&["reports.p", "reports.extra", "outside its schema"]);
+    db.run(&["drop", "acme", "--dry-run"])
+        .success()
+        .says(&["warning:", "reports.p"]);
+    assert_eq!(db.counts(), (1, 1, 1));
+    db.sql("DROP SCHEMA reports CASCADE");
+    db.run(&["drop", "acme", "--yes"]).success();
+}
+
+#[test]
+fn two_drops_of_one_tenant_are_one() {
+    let db = Db::initialized();
+    for round in 0..3 {
+        let id = format!("t{round}");
+        db.provision(&[&id]);
+        let children: Vec<_> = (0..3)
+            .map(|_| {
+                let mut cmd = db.command(&["drop", &id, "--yes"]);
+                cmd.command
+                    .stdout(std::process::Stdio::null())
+                    .stderr(std::process::Stdio::piped())
+                    .spawn()
+                    .unwrap()
+            })
+            .collect();
+        let mut codes: Vec<_> = children
+            .into_iter()
+            .map(|c| c.wait_with_output().unwrap().status.code().unwrap())
+            .collect();
+        codes.sort_unstable();
+        assert_eq!(codes, [0, 4, 4]);
+    }
+    assert_eq!(db.counts(), (0, 0, 0));
+}
+
+/// Applications that reconnect at once and hold locks do not keep a tenant alive.
+#[test]
+fn disconnect_wins_against_applications_that_come_back() {
+    let db = Db::initialized();
+    let made = db.provision(&["acme"]).remove(0);
+    let url = made.url(&db);
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let busy: Vec<_> = (0..3)
+        .map(|_| {
+            let (url, stop) = (url.clone(), std::sync::Arc::clone(&stop));
+            std::thread::spawn(move || {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let _ = sql(
+                        &url,
+                        "BEGIN; LOCK TABLE portfolios IN ROW EXCLUSIVE MODE; SELECT pg_sleep(60)",
+                    );
+                }
+            })
+        })
+        .collect();
+    wait_for("the applications", || {
+        db.value(
+            "SELECT count(*) = 3 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()",
+        ) == "t"
+    });
+    db.run(&["drop", "acme", "--yes", "--disconnect"]).success();
+    assert_eq!(db.counts(), (0, 0, 0));
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    for thread in busy {
+        thread.join().unwrap();
+    }
+    // A drop that fails opens the door again.
+    let made = db.provision(&["acme"]).remove(0);
+    let other = Db::new();
+    other.sql(&format!("CREATE TABLE t (a int); GRANT SELECT ON t TO {}", made.role));
+    let held = hold(&made.url(&db), "SELECT 1");
+    db.run(&["drop", "acme", "--yes", "--disconnect"]).exits(4);
+    drop(held);
+    sql(&made.url(&db), "SELECT 1").unwrap();
+    other.sql(&format!("DROP OWNED BY {}", made.role));
 }
 
 #[test]

@@ -83,6 +83,10 @@ fn dry_run_prints_the_sql_and_changes_nothing() {
         db.value("SELECT count(*) FROM pg_namespace WHERE nspname IN ('tenantctl', 'template_trading')"),
         "0"
     );
+    // Run as it is, it registers no template: what the modules create is not known to the text.
+    let error = sql(&db.url, &out).expect_err("a dry run must not half install");
+    assert!(error.contains("only tenantctl init"), "{error}");
+    assert_eq!(db.value("SELECT count(*) FROM tenantctl.template_versions"), "0");
     db.run(&["init"]).success();
     let run = db.run(&["init", "--dry-run"]).success();
     assert_eq!(run.stdout(), "");
@@ -221,11 +225,10 @@ fn missing_rights_are_named_with_the_grant() {
         &["show", "acme"],
         &["drop", "acme", "--yes"],
     ] {
-        Cmd::new(args)
-            .env("DATABASE_URL", &url)
-            .finish()
-            .exits(4)
-            .says(&["may not use the registry", "GRANT tenantctl_owner TO"]);
+        Cmd::new(args).env("DATABASE_URL", &url).finish().exits(4).says(&[
+            "may not use the registry",
+            "GRANT tenantctl_owner, tenantctl_tenants TO",
+        ]);
     }
 }
 
@@ -252,6 +255,17 @@ fn adopts_nothing_of_its_name() {
     db.run(&["init"])
         .exits(4)
         .says(&["tenantctl_owner exists and is not a plain group"]);
+    // Nor a group that hands every tenant something: rights of the group are rights of all of them.
+    db.sql("ALTER ROLE tenantctl_owner NOLOGIN; CREATE ROLE tenantctl_tenants; GRANT pg_read_all_data TO tenantctl_tenants");
+    db.run(&["init"])
+        .exits(4)
+        .says(&["tenantctl_tenants is a member of pg_read_all_data", "REVOKE"]);
+    db.sql("REVOKE pg_read_all_data FROM tenantctl_tenants; GRANT tenantctl_owner TO tenantctl_tenants");
+    db.run(&["init"])
+        .exits(4)
+        .says(&["tenantctl_tenants is a member of tenantctl_owner"]);
+    db.sql("REVOKE tenantctl_owner FROM tenantctl_tenants");
+    db.run(&["init"]).success();
 }
 
 #[test]

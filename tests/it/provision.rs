@@ -277,13 +277,25 @@ fn dry_run_prints_masked_sql_that_works_and_changes_nothing() {
     let out = db.run(&["provision", "acme", "--dry-run"]).success().stdout();
     assert_eq!(db.counts(), before);
     assert!(
-        out.contains("PASSWORD '********'") && out.contains("BEGIN;") && out.contains("COMMIT;"),
+        out.contains("PASSWORD NULL /* secret */") && out.contains("BEGIN;") && out.contains("COMMIT;"),
         "{out}"
     );
     assert!(!out.contains("SCRAM"));
-    // The printed SQL, run as it is, makes the very tenant.
+    // The printed SQL, run as it is, makes the very tenant, with no password that anybody could guess.
     db.sql(&out);
     assert_eq!(db.counts(), (1, 1, 1));
+    assert_eq!(
+        db.value(
+            "SELECT count(*) FROM pg_authid JOIN tenantctl.tenants ON rolname = role_name WHERE rolpassword IS NOT NULL"
+        ),
+        "0"
+    );
+    // A dry run of a tenant that exists says so and writes nothing, not even into the operation log.
+    let operations = db.value("SELECT count(*) FROM tenantctl.operations");
+    db.run(&["provision", "acme", "--dry-run"])
+        .exits(4)
+        .says(&["already exists"]);
+    assert_eq!(db.value("SELECT count(*) FROM tenantctl.operations"), operations);
     let twin = db.provision(&["twin"]).remove(0);
     let schema = db.value("SELECT schema_name FROM tenantctl.tenants WHERE tenant_id = 'acme'");
     assert_eq!(anatomy(&db, &schema), anatomy(&db, &twin.schema));
@@ -419,6 +431,7 @@ fn tenants_from_a_file() {
         ("a,basic\nb,gold\n", "tenants.csv:2: "),
         ("a,basic\na\n", "tenant a is asked for twice"),
         ("a,basic,more\n", "tenants.csv:1: more than two fields"),
+        ("# c\ntenant_id,tier\r\n\r\nx y\n", "tenants.csv:4: invalid tenant id"),
         ("# nothing\n", "names no tenant"),
     ] {
         write(text);
@@ -435,7 +448,7 @@ fn tenants_from_a_file() {
         .says(&["cannot read missing.csv"]);
     assert_eq!(db.counts(), (3, 3, 3));
     // stdin
-    let mut cmd = db.command(&["provision", "--from-file", "-"]);
+    let mut cmd = db.command(&["provision", "--from-file", "-", "--credentials-file", "stdin.csv"]);
     let mut child = cmd
         .command
         .stdin(std::process::Stdio::piped())
@@ -576,4 +589,101 @@ fn an_orphan_schema_or_role_is_never_adopted() {
     let again = db.provision(&["acme"]).remove(0);
     assert_ne!(made.schema, again.schema);
     assert_eq!(db.counts(), (2, 2, 1));
+}
+
+/// Passwords that nobody will see are not made, and if they cannot be written after all, that is an error that names
+/// the tenants.
+#[test]
+fn passwords_are_not_lost_silently() {
+    let db = Db::initialized();
+    let shell = |script: &str| {
+        std::process::Command::new("sh")
+            .args(["-c", &script.replace("tenantctl", env!("CARGO_BIN_EXE_tenantctl"))])
+            .env("DATABASE_URL", &db.url)
+            .current_dir(&db.dir)
+            .output()
+            .unwrap()
+    };
+    for script in ["tenantctl provision a >/dev/null", "tenantctl provision a >&-"] {
+        let output = shell(script);
+        assert_eq!(output.status.code(), Some(2), "{script}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("--credentials-file"),
+            "{script}"
+        );
+    }
+    assert_eq!(db.counts(), (0, 0, 0));
+    let output = shell("tenantctl provision full >/dev/full");
+    assert_eq!(output.status.code(), Some(5));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the passwords of full could not be written"));
+    assert!(
+        shell("tenantctl provision kept --credentials-file k.csv >/dev/null")
+            .status
+            .success()
+    );
+}
+
+/// The server goes away while it commits: nobody can say whether the tenant is there, so its password is kept.
+#[test]
+fn an_unknown_outcome_keeps_the_password() {
+    let settings = [crate::support::fast(), vec!["synchronous_commit = on".into()]].concat();
+    let own = crate::support::start(&tenantctl::cluster::Options {
+        settings,
+        ..Default::default()
+    });
+    let db = Db::on(&own);
+    db.run(&["init"]).success();
+    // A commit that waits for a standby that does not exist is stuck after it became durable.
+    db.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    db.sql("SELECT pg_reload_conf()");
+    wait_for("the setting", || db.value("SHOW synchronous_standby_names") == "nobody");
+    let child = db
+        .command(&["provision", "acme", "--credentials-file", "creds.csv"])
+        .command
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for("the commit to be stuck", || {
+        db.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = current_database()")
+            == "1"
+    });
+    own.stop().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not known whether tenant acme was made"));
+    own.append("postgresql.auto.conf", "synchronous_standby_names = ''")
+        .unwrap();
+    own.restart().unwrap();
+    let role = db.value("SELECT role_name FROM tenantctl.tenants WHERE tenant_id = 'acme'");
+    let text = std::fs::read_to_string(db.dir.join("creds.csv")).unwrap();
+    let password = text
+        .lines()
+        .find(|l| l.contains(&role))
+        .expect("the entry")
+        .rsplit(',')
+        .next()
+        .unwrap();
+    sql(
+        &own.url(&role, &db.name).replace('@', &format!(":{password}@")),
+        "SELECT 1",
+    )
+    .unwrap();
+}
+
+#[test]
+fn waiting_for_stdin_can_be_interrupted() {
+    let db = Db::initialized();
+    let mut cmd = db.command(&["provision", "--from-file", "-", "--credentials-file", "c"]);
+    let mut child = cmd.command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    for _ in 0..3 {
+        std::process::Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    wait_for("the process to end", || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }

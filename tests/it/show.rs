@@ -82,7 +82,7 @@ fn show_tells_tier_limits_usage_and_storage() {
     assert_eq!(unlimited.len(), 1);
     let json = db.run(&["-o", "json", "show", "big"]).success().json();
     assert!(json["limits"]["max_portfolios"].is_null());
-    assert!(db.run(&["show", "big"]).stdout().contains("at most unlimited"));
+    assert!(db.run(&["show", "big"]).stdout().contains("portfolios   unlimited"));
 }
 
 #[test]

@@ -47,6 +47,12 @@ fn a_template_of_ones_own() {
         "CREATE TYPE state AS ENUM ('new', 'done');
          CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, state state NOT NULL DEFAULT 'new');
          CREATE FUNCTION open_orders() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM orders WHERE state = ''new''';
+         CREATE TYPE span AS RANGE (subtype = int);
+         CREATE DOMAIN \"Odd Name\" AS text;
+         CREATE TABLE \"Mixed Case\" (id serial, d \"Odd Name\");
+         CREATE FUNCTION odd(\"it's\" int, b span) RETURNS int LANGUAGE sql AS 'SELECT 1';
+         CREATE FUNCTION odd(text) RETURNS int LANGUAGE sql AS 'SELECT 2';
+         CREATE PROCEDURE close_all(note text) LANGUAGE sql AS 'UPDATE orders SET state = ''done''';
          CREATE VIEW open WITH (security_invoker = true) AS SELECT * FROM orders WHERE state = 'new'",
         PLAIN,
     );
@@ -58,12 +64,18 @@ fn a_template_of_ones_own() {
         sql(&url, "SELECT open_orders(), count(*) FROM open").unwrap(),
         [["1", "1"].map(str::to_owned).to_vec()]
     );
+    assert_eq!(
+        sql(&url, "SELECT odd(1, '[1,2)'::span), odd('x'::text)").unwrap(),
+        [["1", "2"].map(str::to_owned).to_vec()]
+    );
+    sql(&url, "CALL close_all('x'); INSERT INTO \"Mixed Case\" (d) VALUES ('x')").unwrap();
     let error = sql(&url, &format!("SELECT {}.open_orders()", made[1].schema)).expect_err("isolation");
     assert!(error.starts_with("42501"), "{error}");
     // Nothing for PUBLIC on functions and types either.
     assert_eq!(
         db.value(&format!(
             "SELECT count(*) FROM (SELECT proacl FROM pg_proc WHERE pronamespace = '{0}'::regnamespace
+                 AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = pg_proc.oid AND deptype = 'i')
              UNION ALL SELECT typacl FROM pg_type WHERE typnamespace = '{0}'::regnamespace AND typtype = 'e') o (acl)
              WHERE acl IS NULL OR EXISTS (SELECT FROM aclexplode(acl) WHERE grantee = 0)",
             made[0].schema
@@ -162,6 +174,11 @@ fn modules_that_break_a_rule_are_refused_and_nothing_is_installed() {
             PLAIN,
             "replay module orders",
         ),
+        (
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql SECURITY DEFINER SET search_path = 'pg_catalog, pg_temp' AS 'SELECT 1'",
+            PLAIN,
+            "SECURITY DEFINER without a search_path",
+        ),
         ("CREATE TABEL orders (x int)", PLAIN, "syntax error"),
         (
             "CREATE TABLE orders (x int)",
@@ -204,4 +221,19 @@ fn a_feature_that_the_installed_template_lacks_is_not_left_out_silently() {
         db.value("SELECT array_to_string(modules, ',') FROM tenantctl.tenants"),
         "orders,returns"
     );
+}
+
+#[test]
+fn a_module_may_read_its_own_views_but_not_undo_another() {
+    let db = with(
+        "CREATE TABLE orders (x int); CREATE VIEW v WITH (security_invoker = true) AS SELECT x FROM orders;
+         CREATE TABLE copy AS SELECT * FROM v",
+        PLAIN,
+    );
+    db.run(&["init"]).success();
+    db.provision(&["acme"]);
+    std::fs::write(db.dir.join("modules/returns.sql"), "ALTER TABLE copy RENAME TO renamed").unwrap();
+    let text = config(&format!("    - name: returns\n      feature: returns\n{PLAIN}"));
+    std::fs::write(db.dir.join("tenant_templates.yaml"), text).unwrap();
+    db.run(&["init"]).exits(2).says(&["takes away \"copy\""]);
 }

@@ -81,6 +81,19 @@ fn time_series_become_hypertables() {
     assert!(trades["bytes"].as_i64().unwrap() > 8192 * 10);
     db.run(&["drop", "acme", "--yes"]).success();
     assert_eq!(db.counts(), (1, 1, 1));
+    // In a schema where others may create, a look-alike of the extension's function would run as the admin.
+    db.sql("GRANT CREATE, USAGE ON SCHEMA ext TO PUBLIC");
+    db.run(&["provision", "trap"])
+        .exits(4)
+        .says(&["cannot be trusted", "REVOKE CREATE ON SCHEMA ext FROM PUBLIC"]);
+    db.sql(
+        "REVOKE CREATE ON SCHEMA ext FROM PUBLIC;
+         CREATE FUNCTION ext.create_hypertable(regclass, name, interval, boolean) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    );
+    db.run(&["provision", "trap"])
+        .exits(4)
+        .says(&["is not the extension's", "DROP FUNCTION"]);
+    assert_eq!(db.counts(), (1, 1, 1));
     // Not installed in the database: plain tables, and show says so.
     let plain = Db::on(&own);
     assert_eq!(

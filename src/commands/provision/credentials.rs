@@ -4,7 +4,6 @@
 //! A run that ends by itself takes the entries of tenants that were not made out again; after a kill, an entry
 //! whose role does not exist belongs to a tenant that was not made.
 
-use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::pg::password::random_hex;
 use crate::provisioner::{Identity, Ledger};
 use crate::tenant::TenantId;
 
@@ -24,6 +24,7 @@ pub struct CredentialsFile {
 }
 
 struct Entry {
+    id: TenantId,
     role: String,
     line: String,
 }
@@ -61,23 +62,23 @@ impl CredentialsFile {
         })
     }
 
-    /// Keeps the entries of these roles only, and makes the file durable.
+    /// Takes out the entries that are not to be kept, by tenant id and role, and makes the file durable.
     ///
     /// # Errors
     /// Kind `store`; the entries written so far are still there then.
-    pub fn finish(&self, roles: HashSet<&str>) -> Result<()> {
+    pub fn finish(&self, keep: impl Fn(&TenantId, &str) -> bool) -> Result<()> {
         let mut guard = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let (file, entries) = &mut *guard;
         let failed = |e| unwritable(&self.path, e);
-        if entries.iter().all(|entry| roles.contains(entry.role.as_str())) {
+        if entries.iter().all(|entry| keep(&entry.id, &entry.role)) {
             return file.sync_all().map_err(failed);
         }
         let kept: String = entries
             .iter()
-            .filter(|e| roles.contains(e.role.as_str()))
+            .filter(|e| keep(&e.id, &e.role))
             .map(|e| e.line.as_str())
             .collect();
-        let beside = self.path.with_extension("tenantctl-tmp");
+        let beside = self.path.with_extension(format!("{}.tmp", random_hex(6)));
         let mut copy = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -100,7 +101,11 @@ impl Ledger for CredentialsFile {
             .0
             .write_all(line.as_bytes())
             .map_err(|e| unwritable(&self.path, e))?;
-        guard.1.push(Entry { role, line });
+        guard.1.push(Entry {
+            id: id.clone(),
+            role,
+            line,
+        });
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::cli::ProvisionArgs;
 use crate::config::Config;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::provisioner::Request;
 use crate::tenant::{TenantId, Tier};
 
@@ -15,7 +15,7 @@ use crate::tenant::{TenantId, Tier};
 ///
 /// # Errors
 /// Kinds `usage` and `config`, naming file and line: a bad id, an id given twice, an unknown tier.
-pub fn requests(args: &ProvisionArgs, config: &Config) -> Result<Vec<Request>> {
+pub async fn requests(args: &ProvisionArgs, config: &Config) -> Result<Vec<Request>> {
     let default = args.tier.as_deref().unwrap_or(&config.provisioning.default_tier);
     let mut tiers = Tiers {
         config,
@@ -30,14 +30,15 @@ pub fn requests(args: &ProvisionArgs, config: &Config) -> Result<Vec<Request>> {
         list.add(text.parse()?, tiers.get(default)?, "the command line".into())?;
     }
     if let Some(path) = &args.from_file {
-        let (name, text) = read(path)?;
-        for (i, line) in text.lines().enumerate() {
-            let place = format!("{name}:{}", i + 1);
-            let Some((id, tier)) = parse_line(line, i == 0).map_err(|e| at(&place, e))? else {
+        let (name, text) = read(path).await?;
+        for (i, (number, line)) in content(&text).enumerate() {
+            let place = format!("{name}:{number}");
+            let (id, tier) = parse_line(line).map_err(|e| e.at(&place))?;
+            if i == 0 && id == "tenant_id" {
                 continue;
-            };
-            let tier = tiers.get(tier.unwrap_or(default)).map_err(|e| at(&place, e))?;
-            list.add(id.parse().map_err(|e| at(&place, e))?, tier, place)?;
+            }
+            let tier = tiers.get(tier.unwrap_or(default)).map_err(|e| e.at(&place))?;
+            list.add(id.parse().map_err(|e: Error| e.at(&place))?, tier, place)?;
         }
         if list.requests.is_empty() {
             return Err(Error::usage(format!("{name} names no tenant"))
@@ -80,32 +81,25 @@ impl List {
     }
 }
 
-fn at(place: &str, error: Error) -> Error {
-    let message = format!("{place}: {}", error.message());
-    let cause = error.cause().map(str::to_owned);
-    let error = error.with_message(message);
-    match cause {
-        Some(cause) => error.with_cause(cause),
-        None => error,
-    }
+/// The lines that say something, with their numbers.
+fn content(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text
+        .trim_start_matches('\u{feff}')
+        .lines()
+        .enumerate()
+        .map(|(i, line)| (i + 1, line.trim()));
+    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// An id and maybe a tier; nothing for blank lines, comments and a header.
-fn parse_line(line: &str, first: bool) -> Result<Option<(&str, Option<&str>)>> {
-    let line = line.trim_start_matches('\u{feff}').trim();
-    if line.is_empty() || line.starts_with('#') {
-        return Ok(None);
-    }
+/// An id and maybe a tier.
+fn parse_line(line: &str) -> Result<(&str, Option<&str>)> {
     let mut fields = line.split(',').map(|field| unquote(field.trim()));
     let id = fields.next().unwrap_or_default();
     let tier = fields.next().filter(|tier| !tier.is_empty());
-    if fields.next().is_some() {
-        return Err(Error::usage("more than two fields").with_hint("A line is `tenant_id` or `tenant_id,tier`."));
+    match fields.next() {
+        None => Ok((id, tier)),
+        Some(_) => Err(Error::usage("more than two fields").with_hint("A line is `tenant_id` or `tenant_id,tier`.")),
     }
-    if first && id == "tenant_id" {
-        return Ok(None);
-    }
-    Ok(Some((id, tier)))
 }
 
 /// Spreadsheets quote fields; no valid id or tier holds a quote.
@@ -116,20 +110,39 @@ fn unquote(field: &str) -> &str {
         .unwrap_or(field)
 }
 
-fn read(path: &Path) -> Result<(String, String)> {
+/// More than a million tenants; a device or a wrong file ends here instead of in memory.
+const FILE_MAX_BYTES: u64 = 64 << 20;
+
+async fn read(path: &Path) -> Result<(String, String)> {
     let stdin = path == Path::new("-");
     let name = if stdin {
         "stdin".to_owned()
     } else {
         path.display().to_string()
     };
-    let mut bytes = Vec::new();
-    let read = if stdin {
-        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| ())
-    } else {
-        std::fs::read(path).map(|content| bytes = content)
-    };
-    read.map_err(|e| Error::new(ErrorKind::Usage, format!("cannot read {name}")).with_cause(e))?;
+    let path = path.to_owned();
+    // On a thread of its own: Ctrl-C must be heard while stdin has nothing to say.
+    let reading = tokio::task::spawn_blocking(move || -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let source: Box<dyn Read> = if stdin {
+            Box::new(std::io::stdin())
+        } else {
+            Box::new(std::fs::File::open(path)?)
+        };
+        source.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    let bytes = reading
+        .await
+        .map_err(std::io::Error::other)
+        .and_then(|read| read)
+        .map_err(|e| Error::usage(format!("cannot read {name}")).with_cause(e))?;
+    if bytes.len() as u64 > FILE_MAX_BYTES {
+        return Err(
+            Error::usage(format!("{name} is larger than {} MiB", FILE_MAX_BYTES >> 20))
+                .with_hint("A file of tenants has one `tenant_id` or `tenant_id,tier` a line."),
+        );
+    }
     let text = String::from_utf8(bytes)
         .map_err(|_| Error::usage(format!("{name} is not UTF-8")).with_hint("Save it as plain text in UTF-8."))?;
     Ok((name, text))
@@ -141,22 +154,15 @@ mod tests {
 
     #[test]
     fn lines_are_an_id_and_maybe_a_tier() {
-        assert_eq!(parse_line("acme", false).expect("id"), Some(("acme", None)));
+        assert_eq!(parse_line("acme").expect("id"), ("acme", None));
+        assert_eq!(parse_line("acme , basic").expect("both"), ("acme", Some("basic")));
         assert_eq!(
-            parse_line(" acme , basic ", false).expect("both"),
-            Some(("acme", Some("basic")))
+            parse_line("\"acme\",\"basic\"").expect("quoted"),
+            ("acme", Some("basic"))
         );
-        assert_eq!(
-            parse_line("\"acme\",\"basic\"", false).expect("quoted"),
-            Some(("acme", Some("basic")))
-        );
-        assert_eq!(parse_line("\u{feff}tenant_id,tier", true).expect("header"), None);
-        assert_eq!(
-            parse_line("tenant_id", false).expect("an id like any"),
-            Some(("tenant_id", None))
-        );
-        assert_eq!(parse_line("# comment", false).expect("comment"), None);
-        assert_eq!(parse_line("acme,", false).expect("empty tier"), Some(("acme", None)));
-        assert!(parse_line("a,b,c", false).is_err());
+        assert_eq!(parse_line("acme,").expect("empty tier"), ("acme", None));
+        assert!(parse_line("a,b,c").is_err());
+        let text = "\u{feff}# comment\r\n\r\ntenant_id,tier\r\n acme \n";
+        assert_eq!(content(text).collect::<Vec<_>>(), [(3, "tenant_id,tier"), (4, "acme")]);
     }
 }
