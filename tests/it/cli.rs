@@ -14,6 +14,11 @@ fn settings() -> insta::Settings {
         (r"tenant_[0-9a-f]{12}", "tenant_[12 hex]"),
         (r"\d+(\.\d+)? (ms|s)\b", "[time]"),
         (r"\d+\.\d+ (KiB|MiB)", "[size]"),
+        // The same membership as PostgreSQL 16 and later want it said.
+        (
+            r#";\nGRANT "tenantctl_tenants" TO "[^"]+" WITH INHERIT TRUE, SET FALSE"#,
+            " IN ROLE \"tenantctl_tenants\"",
+        ),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "[when]"),
         (r"database db\d+", "database [db]"),
         (r#"database \\?"db\d+\\?""#, "database [db]"),
