@@ -4,20 +4,22 @@
 //! [`plan`] compares that with what is wanted and returns SQL steps as data, [`pg::apply`] runs them in one
 //! transaction. `--dry-run` prints the very plan that would be applied.
 //!
-//! | module | holds | may use |
+//! | module | holds | may use, beside `error` and `tenant` |
 //! |---|---|---|
-//! | [`error`] | the error type, exit codes | nothing |
-//! | [`tenant`] | tenant id, schema name, tier, limits, template | `error`, [`pg::sql`] not even that |
-//! | [`pg`] | connection parameters, TLS, sessions, `Sql` and quoting, SQLSTATE, applying plans | `tenant`, `plan` |
-//! | [`plan`] | pure: what must change | `tenant`, `pg::sql` |
-//! | [`catalog`] | typed reads | `pg`, `plan`, `tenant` |
-//! | [`config`] | `tenant_templates.yaml` | `tenant` |
+//! | [`error`] | the error type, exit codes | |
+//! | [`tenant`] | tenant id, schema name, tier, limits, template | |
+//! | [`pg`] | connection parameters, TLS, sessions, `Sql` and quoting, SQLSTATE, applying plans | `plan` |
+//! | [`plan`] | pure: what must change | `pg::sql` |
+//! | [`catalog`] | typed reads | `pg`, `plan` |
+//! | [`config`] | `tenant_templates.yaml` | |
+//! | [`cli`] | clap types only | |
 //! | [`settings`] | flags over environment over files | `cli`, `config`, `pg`, `catalog` |
+//! | [`interrupt`] | Ctrl-C and SIGTERM | |
 //! | [`installer`] | registry, roles and template into a database | `catalog`, `plan`, `pg` |
-//! | [`provisioner`] | many tenants over recycled sessions | `catalog`, `plan`, `pg` |
+//! | [`provisioner`] | many tenants over recycled sessions | `catalog`, `plan`, `pg`, `interrupt` |
 //! | [`cluster`] | a throw-away cluster for `demo` and the tests | `pg` |
-//! | [`bench`] | measurements | all but `commands`, `ui` |
-//! | [`ui`] | all terminal code | `cli`, `error`, `plan` |
+//! | [`mod@bench`] | measurements | all but `commands`, `ui` |
+//! | [`ui`] | all terminal code | `cli`, `plan` |
 //! | [`commands`] | one thin module a subcommand | everything |
 //!
 //! A test reads the `use crate::` lines and holds this table. Core code never prints.

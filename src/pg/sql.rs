@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::tenant::Module;
 
-/// A piece of SQL, ready for the server ([`Sql::wire`]) or for eyes ([`fmt::Display`], secrets masked).
+/// A piece of SQL, ready for the server or, with secrets masked, for eyes ([`fmt::Display`]).
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Sql(Vec<Part>);
 

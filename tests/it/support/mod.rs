@@ -300,10 +300,10 @@ fn runtime() -> &'static tokio::runtime::Runtime {
     })
 }
 
-/// Waits until something holds, at most 30 s.
+/// Waits until something holds, at most a minute.
 #[track_caller]
 pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < end, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(20));
