@@ -160,14 +160,7 @@ impl Connector {
         }
         .map_err(|error: tokio_postgres::Error| self.refused(host, &error))?;
         let server = pin_settings(&client, self.limits).await?;
-        if server.version_num < OLDEST_SERVER {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("PostgreSQL {} is too old; tenantctl needs 15 or later", server.version),
-            )
-            .with_cause("views cannot be security_invoker before 15, so a tenant's views could not be isolated")
-            .with_hint("Upgrade the server with pg_upgrade or logical replication."));
-        }
+        server.require_supported()?;
         let cancel = client.cancel_token();
         Ok(Session {
             client,
@@ -325,6 +318,22 @@ impl Server {
         self.version_num / 10_000
     }
 
+    /// Refuses a server that is too old.
+    ///
+    /// # Errors
+    /// Kind `unsupported`.
+    pub fn require_supported(&self) -> Result<()> {
+        if self.version_num >= OLDEST_SERVER {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("PostgreSQL {} is too old; tenantctl needs 15 or later", self.version),
+        )
+        .with_cause("views cannot be security_invoker before 15, so a tenant's views could not be isolated")
+        .with_hint("Upgrade the server with pg_upgrade or logical replication."))
+    }
+
     /// Refuses a standby before anything that writes.
     ///
     /// # Errors
@@ -450,4 +459,27 @@ pub fn column<'a, T: FromSql<'a>>(row: &'a Row, name: &str) -> Result<T> {
     row.try_get(name).map_err(|e| {
         Error::new(ErrorKind::Unknown, format!("failed to read column {name:?}")).with_cause(with_sources(&e))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_before_15_are_refused() {
+        let server = |version_num| Server {
+            version_num,
+            version: "14.20".into(),
+            database: "d".into(),
+            user: "u".into(),
+            in_recovery: false,
+            read_only: false,
+            backend_pid: 1,
+        };
+        let error = server(140_020).require_supported().expect_err("too old");
+        assert_eq!(error.kind().exit_code(), 4);
+        assert!(error.message().contains("14.20 is too old"), "{error}");
+        assert!(server(150_000).require_supported().is_ok());
+        assert!(server(180_004).require_supported().is_ok());
+    }
 }
