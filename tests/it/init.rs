@@ -1,6 +1,6 @@
 //! `init`: idempotent, safe from many terminals, honest about rights, adopts nothing.
 
-use crate::support::{Cmd, Db, cluster, sql, unique};
+use crate::support::{Cmd, Db, sql, unique};
 use tenantctl::cluster::{Cluster, Options};
 
 #[test]
