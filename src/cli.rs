@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Run PostgreSQL with a schema per tenant.
@@ -28,11 +29,11 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes:
   0    done
-  1    findings, alerts, or some of many tenants failed
+  1    some of many tenants failed, or a benchmark missed a target
   2    usage or configuration
   3    cannot connect
   4    the database refused
-  5    the store or a local file refused
+  5    a local file refused
   130  interrupted";
 
 /// Options of every command.
@@ -54,7 +55,7 @@ pub struct Global {
     /// Policy file
     ///
     /// Default: ./tenant_templates.yaml, else /etc/tenantctl/tenant_templates.yaml, else the copy built in.
-    #[arg(long, global = true, env = "TENANTCTL_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "TENANTCTL_CONFIG", value_name = "FILE", value_parser = path_or_nothing())]
     pub config: Option<PathBuf>,
     /// Form of the result on stdout
     #[arg(short, long, global = true, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT")]
@@ -74,6 +75,11 @@ pub struct Global {
     /// Show no progress bar
     #[arg(long, global = true)]
     pub no_progress: bool,
+}
+
+/// A path that may be empty, which an environment variable set to nothing is; it then counts as unset.
+fn path_or_nothing() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// Form of results.

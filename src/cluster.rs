@@ -32,7 +32,7 @@ impl Binaries {
     /// # Errors
     /// Kind `unsupported` with the install hint when there is none.
     pub fn find() -> Result<Self> {
-        if let Some(dir) = std::env::var_os("TENANTCTL_PG_BINDIR") {
+        if let Some(dir) = std::env::var_os("TENANTCTL_PG_BINDIR").filter(|dir| !dir.is_empty()) {
             let dir = PathBuf::from(dir);
             return Self::probe(&dir).ok_or_else(|| {
                 Error::config(format!(

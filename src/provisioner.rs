@@ -61,7 +61,7 @@ pub struct Provisioned {
     pub role_name: String,
     /// Its tier.
     pub tier: String,
-    /// `active`, or `exists` when it was there before and was left alone.
+    /// `active`; `exists` when it was there before and was left alone; `unknown` when the server could not be asked.
     pub status: &'static str,
     /// Milliseconds from sending the transaction to its commit, as the client saw it.
     pub provisioning_time_ms: f64,
@@ -223,13 +223,26 @@ impl Provisioner {
     }
 }
 
+/// A session with a server that may just be coming back.
+async fn patiently(connector: &Connector) -> Result<Session> {
+    let end = Instant::now() + Duration::from_secs(5);
+    loop {
+        match connector.connect().await {
+            Err(error) if error.kind() == ErrorKind::Connection && Instant::now() < end => {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
 /// After a session was lost in the middle: makes sure that its transaction has ended, then asks whether the registry
 /// has a tenant with this schema.
 ///
 /// # Errors
 /// When the server cannot be asked, or the lost session cannot be ended.
 pub async fn settle(connector: &Connector, backend_pid: i32, schema: &SchemaName) -> Result<bool> {
-    let session = connector.connect().await?;
+    let session = patiently(connector).await?;
     let doing = "end the lost session";
     let sql = Sql::new(
         "SELECT pg_catalog.pg_terminate_backend(a.pid, 5000) AS ended FROM pg_catalog.pg_stat_activity a

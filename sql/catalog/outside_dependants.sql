@@ -1,27 +1,20 @@
--- What DROP SCHEMA ... CASCADE of these schemas ($1) would take with it outside of them, a row a dependant.
--- Chunks are TimescaleDB's own, and go with their hypertable.
-WITH doomed AS (
+-- What DROP SCHEMA ... CASCADE of these schemas ($1) would take with it outside of them, a row a dependant: relations,
+-- rules, constraints, functions and so on in other schemas, and event triggers, casts and publications.
+WITH RECURSIVE doomed AS (
     SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY ($1)
-), members AS (
+), reached AS (
     SELECT doomed.oid AS namespace, doomed.nspname, d.classid, d.objid
     FROM doomed JOIN pg_catalog.pg_depend d
         ON d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid = doomed.oid
-), parts AS (
-    -- Row types, constraints and indexes hang on their table, not on the schema.
-    SELECT * FROM members
     UNION
-    SELECT m.namespace, m.nspname, d.classid, d.objid
-    FROM members m JOIN pg_catalog.pg_depend d ON d.refclassid = m.classid AND d.refobjid = m.objid
-    WHERE d.deptype IN ('i', 'a')
-), dependants AS (
-    SELECT DISTINCT p.namespace, p.nspname, d.classid, d.objid
-    FROM parts p JOIN pg_catalog.pg_depend d ON d.refclassid = p.classid AND d.refobjid = p.objid
-    WHERE d.deptype = 'n'
+    SELECT r.namespace, r.nspname, d.classid, d.objid
+    FROM reached r JOIN pg_catalog.pg_depend d ON d.refclassid = r.classid AND d.refobjid = r.objid
 ), placed AS (
-    SELECT x.nspname, x.namespace, x.classid, x.objid,
+    SELECT x.*,
         CASE x.classid
             WHEN 'pg_catalog.pg_class'::pg_catalog.regclass THEN
-                (SELECT c.relnamespace FROM pg_catalog.pg_class c WHERE c.oid = x.objid)
+                (SELECT c.relnamespace FROM pg_catalog.pg_class c
+                WHERE c.oid = x.objid AND c.relkind IN ('r', 'p', 'v', 'm', 'f'))
             WHEN 'pg_catalog.pg_rewrite'::pg_catalog.regclass THEN
                 (SELECT c.relnamespace FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
                 WHERE r.oid = x.objid)
@@ -29,8 +22,14 @@ WITH doomed AS (
                 (SELECT k.connamespace FROM pg_catalog.pg_constraint k WHERE k.oid = x.objid)
             WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass THEN
                 (SELECT f.pronamespace FROM pg_catalog.pg_proc f WHERE f.oid = x.objid)
+            -- Row types and arrays go with what they are of.
             WHEN 'pg_catalog.pg_type'::pg_catalog.regclass THEN
-                (SELECT t.typnamespace FROM pg_catalog.pg_type t WHERE t.oid = x.objid)
+                (SELECT t.typnamespace FROM pg_catalog.pg_type t
+                WHERE t.oid = x.objid AND t.typrelid = 0 AND t.typelem = 0)
+            WHEN 'pg_catalog.pg_operator'::pg_catalog.regclass THEN
+                (SELECT o.oprnamespace FROM pg_catalog.pg_operator o WHERE o.oid = x.objid)
+            WHEN 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass THEN
+                (SELECT s.stxnamespace FROM pg_catalog.pg_statistic_ext s WHERE s.oid = x.objid)
             WHEN 'pg_catalog.pg_attrdef'::pg_catalog.regclass THEN
                 (SELECT c.relnamespace FROM pg_catalog.pg_attrdef a JOIN pg_catalog.pg_class c ON c.oid = a.adrelid
                 WHERE a.oid = x.objid)
@@ -40,10 +39,25 @@ WITH doomed AS (
             WHEN 'pg_catalog.pg_policy'::pg_catalog.regclass THEN
                 (SELECT c.relnamespace FROM pg_catalog.pg_policy y JOIN pg_catalog.pg_class c ON c.oid = y.polrelid
                 WHERE y.oid = x.objid)
-        END AS place
-    FROM dependants x
+        END AS place,
+        x.classid IN ('pg_catalog.pg_event_trigger'::pg_catalog.regclass, 'pg_catalog.pg_cast'::pg_catalog.regclass,
+            'pg_catalog.pg_publication_rel'::pg_catalog.regclass,
+            'pg_catalog.pg_publication_namespace'::pg_catalog.regclass) AS nowhere
+    FROM reached x
+), columns_of_tables AS (
+    -- A column of a tenant's type hangs on the type as part of its table.
+    SELECT DISTINCT r.nspname, d.objid, c.relnamespace, r.namespace
+    FROM reached r JOIN pg_catalog.pg_depend d ON d.refclassid = r.classid AND d.refobjid = r.objid
+    JOIN pg_catalog.pg_class c ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = d.objid
+    WHERE r.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objsubid > 0 AND c.relnamespace <> r.namespace
 )
-SELECT DISTINCT x.nspname::text AS schema, pg_catalog.pg_describe_object(x.classid, x.objid, 0) AS object
-FROM placed x JOIN pg_catalog.pg_namespace n ON n.oid = x.place
-WHERE x.place <> x.namespace AND n.nspname <> '_timescaledb_internal'
+SELECT x.nspname::text AS schema, pg_catalog.pg_describe_object(x.classid, x.objid, 0) AS object
+FROM placed x LEFT JOIN pg_catalog.pg_namespace n ON n.oid = x.place
+WHERE x.nowhere OR (x.place <> x.namespace AND n.nspname <> 'pg_toast'
+    -- Chunks go with their hypertable; the views of a continuous aggregate there are somebody's.
+    AND (n.nspname <> '_timescaledb_internal' OR x.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass))
+UNION
+SELECT t.nspname::text, pg_catalog.pg_describe_object('pg_catalog.pg_class'::pg_catalog.regclass, t.objid, 0)
+FROM columns_of_tables t JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
+WHERE n.nspname NOT IN ('pg_toast', '_timescaledb_internal')
 ORDER BY 1, 2

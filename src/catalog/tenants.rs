@@ -169,6 +169,8 @@ pub struct Remains {
     pub schema: bool,
     /// The role's oid, if it exists.
     pub role: Option<u32>,
+    /// The role may log in.
+    pub can_login: bool,
     /// Sessions of the role, in whatever database.
     pub sessions: i64,
     /// The admin is a superuser or a member of the role already.
@@ -186,7 +188,8 @@ pub async fn remains(session: &Session, tenants: &[&TenantRow]) -> Result<HashMa
 activity AS MATERIALIZED (
     SELECT a.usesysid, pg_catalog.count(*) AS sessions FROM pg_catalog.pg_stat_activity a GROUP BY a.usesysid
 )
-SELECT w.tenant_id, n.oid IS NOT NULL AS schema, r.oid AS role, COALESCE(a.sessions, 0) AS sessions,
+SELECT w.tenant_id, n.oid IS NOT NULL AS schema, r.oid AS role, COALESCE(r.rolcanlogin, false) AS can_login,
+    COALESCE(a.sessions, 0) AS sessions,
     COALESCE(pg_catalog.pg_has_role(session_user, r.oid, 'USAGE'), false) AS member
 FROM wanted w
 LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema_name::name
@@ -207,6 +210,7 @@ LEFT JOIN activity a ON a.usesysid = r.oid",
             let found = Remains {
                 schema: column(row, "schema")?,
                 role: column(row, "role")?,
+                can_login: column(row, "can_login")?,
                 sessions: column(row, "sessions")?,
                 member: column(row, "member")?,
             };

@@ -178,12 +178,15 @@ async fn drop_one(
         return run_plan(ctx, session, row, plan).await.map(|()| 0);
     };
     // Applications reconnect faster than their sessions are ended, so the door is shut first.
-    allow_login(session, &row.role_name, false).await?;
+    if remains.can_login {
+        allow_login(session, &row.role_name, false).await?;
+    }
     let dropped = match end_sessions(session, role, (!remains.member).then_some(&row.role_name)).await {
         Ok(ended) => run_plan(ctx, session, row, plan).await.map(|()| ended),
         Err(error) => Err(error),
     };
     if dropped.is_err()
+        && remains.can_login
         && let Err(error) = allow_login(session, &row.role_name, true).await
     {
         ctx.ui

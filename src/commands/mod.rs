@@ -95,7 +95,8 @@ pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt) -> Result<Statu
         Command::Provision(args) => until(interrupt, 3, provision::run(&ctx, args)).await,
         Command::List(args) => until(interrupt, 1, list::run(&ctx, args)).await,
         Command::Show(args) => until(interrupt, 1, show::run(&ctx, args)).await,
-        Command::Drop(args) => until(interrupt, 2, drop::run(&ctx, args)).await,
+        // The tenant under way is bounded by the time limit, and its role's LOGIN may have to be given back.
+        Command::Drop(args) => until(interrupt, 3, drop::run(&ctx, args)).await,
         // It has a database to drop before it ends.
         Command::Bench(BenchCommand::Provisioning(args)) => until(interrupt, 2, bench::provisioning(&ctx, args)).await,
         Command::Demo(_) | Command::Completions(_) | Command::Man(_) => Ok(Status::Done),

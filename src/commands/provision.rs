@@ -3,8 +3,8 @@
 mod credentials;
 mod input;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -52,7 +52,7 @@ impl Failed {
 /// What became of the tenants.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Those that are there.
+    /// Those that are there, and those of which that is not known.
     #[serde(serialize_with = "with_passwords")]
     pub tenants: Vec<Provisioned>,
     /// Those that are not.
@@ -96,7 +96,7 @@ impl Render for Report {
         for t in &self.tenants {
             let password = match &t.password {
                 Some(password) => password.reveal().to_owned(),
-                None if self.passwords_in_file && t.status == "active" => "(in the credentials file)".into(),
+                None if self.passwords_in_file && t.status != "exists" => "(in the credentials file)".into(),
                 None => "(unchanged)".into(),
             };
             grid.row([
@@ -123,13 +123,8 @@ impl Render for Report {
 /// Whatever is wrong before the first tenant is tried; after that each tenant has its own result.
 pub async fn run(ctx: &Context<'_>, args: &ProvisionArgs) -> Result<Status> {
     let requests = input::requests(args, &ctx.settings.config).await?;
-    match &args.credentials_file {
-        Some(path) => CredentialsFile::refuse_existing(path)?,
-        None if !args.dry_run && ctx.ui.stdout_is_discarded() => {
-            return Err(Error::usage("stdout goes nowhere, and the passwords with it")
-                .with_hint("Let stdout be seen, or name a --credentials-file."));
-        }
-        None => {}
+    if let Some(path) = &args.credentials_file {
+        CredentialsFile::refuse_existing(path)?;
     }
     let session = ctx.settings.registry(true).await?;
     let provisioner = provisioner(ctx, &session).await?;
@@ -176,23 +171,79 @@ pub async fn run(ctx: &Context<'_>, args: &ProvisionArgs) -> Result<Status> {
         return Ok(status(outcome.tenants.len() + wanted.len(), &outcome.errors));
     }
     drop(session);
+    if args.credentials_file.is_none() && !wanted.is_empty() && ctx.ui.stdout_is_discarded() {
+        return Err(Error::usage("stdout goes nowhere, and the passwords with it")
+            .with_hint("Let stdout be seen, or name a --credentials-file."));
+    }
 
     let file = match &args.credentials_file {
         Some(path) if !wanted.is_empty() => Some(Arc::new(CredentialsFile::create(path)?)),
         _ => None,
     };
     let jobs = args.jobs.map_or(ctx.settings.config.provisioning.jobs, usize::from);
+    let sent = Arc::new(Sent {
+        file: file.clone(),
+        identities: Mutex::default(),
+    });
+    let tiers = wanted.iter().map(|r| (r.id.clone(), r.tier.key.clone())).collect();
     make(
         ctx,
         &provisioner,
         wanted,
         jobs,
-        file.clone(),
+        Arc::clone(&sent) as Arc<dyn Ledger>,
         args.if_not_exists,
         &mut outcome,
     )
     .await;
+    add_unknown(&mut outcome, &sent, &tiers);
     tell(ctx, outcome, file.as_deref())
+}
+
+/// Remembers what was sent, in the credentials file if there is one, and here in any case.
+struct Sent {
+    file: Option<Arc<CredentialsFile>>,
+    identities: Mutex<BTreeMap<TenantId, Identity>>,
+}
+
+impl Ledger for Sent {
+    fn sending(&self, id: &TenantId, identity: &Identity) -> Result<()> {
+        if let Some(file) = &self.file {
+            file.sending(id, identity)?;
+        }
+        self.identities
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.clone(), identity.clone());
+        Ok(())
+    }
+}
+
+/// Adds the tenants of which it is not known whether they were made, with the passwords they have if they were.
+fn add_unknown(outcome: &mut Outcome, sent: &Sent, tiers: &BTreeMap<TenantId, String>) {
+    let identities = sent.identities.lock().unwrap_or_else(PoisonError::into_inner);
+    let known: BTreeSet<&TenantId> = outcome.tenants.iter().map(|t| &t.tenant_id).collect();
+    let failed = outcome
+        .errors
+        .iter()
+        .filter(|(_, error)| !error.is_uncertain())
+        .map(|(id, _)| id);
+    let known: BTreeSet<&TenantId> = known.into_iter().chain(failed).collect();
+    let unknown: Vec<Provisioned> = identities
+        .iter()
+        .filter(|(id, _)| !known.contains(id))
+        .map(|(id, identity)| Provisioned {
+            tenant_id: id.clone(),
+            schema_name: identity.schema.clone(),
+            role_name: identity.schema.role(),
+            tier: tiers.get(id).cloned().unwrap_or_default(),
+            status: "unknown",
+            provisioning_time_ms: 0.0,
+            password: Some(identity.password.clone()),
+        })
+        .collect();
+    outcome.unknown = unknown.len();
+    outcome.tenants.extend(unknown);
 }
 
 /// What became of the tenants, as it becomes known.
@@ -201,25 +252,25 @@ struct Outcome {
     tenants: Vec<Provisioned>,
     errors: Vec<(TenantId, Error)>,
     made: usize,
-    not_started: usize,
+    unknown: usize,
+    not_waited_for: usize,
     elapsed: Duration,
 }
 
-/// Makes the tenants. Nothing in here may fail: whatever happens, what was made has to be told.
+/// Makes the tenants. Nothing in here may fail: what was made has to be told whatever else happens.
 async fn make(
     ctx: &Context<'_>,
     provisioner: &Provisioner,
     wanted: Vec<Request>,
     jobs: usize,
-    file: Option<Arc<CredentialsFile>>,
+    ledger: Arc<dyn Ledger>,
     if_not_exists: bool,
     outcome: &mut Outcome,
 ) {
     let started = Instant::now();
-    outcome.not_started = wanted.len();
+    outcome.not_waited_for = wanted.len();
     let progress = ctx.ui.progress(wanted.len(), "provisioning");
-    let ledger = file.map(|file| file as Arc<dyn Ledger>);
-    let mut results = provisioner.provision_many(wanted, jobs, ledger, ctx.interrupt);
+    let mut results = provisioner.provision_many(wanted, jobs, Some(ledger), ctx.interrupt);
     loop {
         let (id, result) = tokio::select! {
             result = results.recv() => match result {
@@ -230,7 +281,7 @@ async fn make(
             () = ctx.interrupt.times(2) => break,
         };
         progress.tick();
-        outcome.not_started -= 1;
+        outcome.not_waited_for -= 1;
         match result {
             Ok(tenant) => {
                 outcome.made += 1;
@@ -259,7 +310,8 @@ fn tell(ctx: &Context<'_>, outcome: Outcome, file: Option<&CredentialsFile>) -> 
         mut tenants,
         errors,
         made,
-        not_started,
+        unknown,
+        not_waited_for,
         elapsed,
     } = outcome;
     tenants.sort_by(|a, b| a.tenant_id.cmp(&b.tenant_id));
@@ -297,7 +349,7 @@ fn tell(ctx: &Context<'_>, outcome: Outcome, file: Option<&CredentialsFile>) -> 
     if ctx.interrupt.requested() {
         ctx.ui.note(&format!(
             "interrupted: {} not started or not waited for; run the command again with --if-not-exists",
-            count(not_started, "tenant")
+            count(not_waited_for, "tenant")
         ));
     }
     ctx.ui.note(&format!(
@@ -310,6 +362,12 @@ fn tell(ctx: &Context<'_>, outcome: Outcome, file: Option<&CredentialsFile>) -> 
             format!(", {} failed", errors.len())
         }
     ));
+    if unknown > 0 {
+        ctx.ui.note(&format!(
+            "{} of status unknown: sent, and not known whether made; `tenantctl show` tells, and the passwords hold if so",
+            count(unknown, "tenant")
+        ));
+    }
     if let Err(why) = written {
         let lost: Vec<&str> = report
             .tenants
@@ -325,9 +383,12 @@ fn tell(ctx: &Context<'_>, outcome: Outcome, file: Option<&CredentialsFile>) -> 
             .with_cause(why)
             .with_hint("These tenants exist. Drop them and provision them again, with a --credentials-file."));
         }
+        if why.kind() != std::io::ErrorKind::BrokenPipe {
+            return Err(Error::new(ErrorKind::Store, "cannot write to stdout").with_cause(why));
+        }
     }
     finished?;
-    Ok(status(report.tenants.len(), &errors))
+    Ok(status(report.tenants.len() - unknown, &errors))
 }
 
 /// One failed of one: its class. Some of many: 1. All of many in one class, as when the server is gone: that class.

@@ -149,9 +149,12 @@ pub async fn run(ctx: &Context<'_>, args: &ShowArgs) -> Result<Status> {
         Err(error) => return Err(error),
     };
     let operations = tenants::operations(&session, &id, OPERATIONS).await?;
-    let missing = [(remains.schema, "schema"), (remains.role.is_some(), "role")]
-        .into_iter()
-        .filter(|(there, _)| !there);
+    let parts = [
+        (remains.schema, "schema"),
+        (remains.role.is_some(), "role"),
+        (remains.can_login || remains.role.is_none(), "the role's LOGIN"),
+    ];
+    let missing = parts.into_iter().filter(|(there, _)| !there);
     ctx.ui.result(&Description {
         connections: remains.sessions,
         size_bytes: relations.as_ref().map(|r| r.iter().filter_map(|r| r.bytes).sum()),

@@ -108,6 +108,60 @@ fn objects_of_others_that_would_go_with_it_are_named_and_kept() {
     db.run(&["drop", "acme", "--yes"]).success();
 }
 
+/// One dependant of each kind, one at a time: each is found, and none on a tenant left alone.
+#[test]
+fn every_kind_of_dependant_is_found() {
+    let db = Db::initialized();
+    let made = db.provision(&["acme", "--tier", "enterprise"]).remove(0);
+    db.sql("CREATE SCHEMA x");
+    let s = &made.schema;
+    for (make, undo) in [
+        (
+            format!("CREATE MATERIALIZED VIEW x.m AS SELECT * FROM {s}.trades"),
+            "DROP MATERIALIZED VIEW x.m",
+        ),
+        (
+            format!("CREATE TABLE x.child () INHERITS ({s}.trades)"),
+            "DROP TABLE x.child",
+        ),
+        (
+            format!("CREATE TABLE x.rows (id int, snap {s}.trades)"),
+            "DROP TABLE x.rows",
+        ),
+        (
+            format!("CREATE TABLE x.arrays (id int, snap {s}.trades[])"),
+            "DROP TABLE x.arrays",
+        ),
+        (
+            format!("CREATE FUNCTION x.f({s}.trades) RETURNS int LANGUAGE sql AS 'SELECT 1'"),
+            "DROP FUNCTION x.f",
+        ),
+        (
+            format!("CREATE STATISTICS x.st ON symbol, side FROM {s}.trades"),
+            "DROP STATISTICS x.st",
+        ),
+        (
+            format!("CREATE PUBLICATION pub_{} FOR TABLE {s}.trades", db.name),
+            "DROP PUBLICATION pub_DB",
+        ),
+    ] {
+        db.sql(&make);
+        db.run(&["drop", "acme", "--yes"])
+            .exits(4)
+            .says(&["outside its schema"]);
+        db.sql(&undo.replace("DB", &db.name));
+    }
+    // A partition of a tenant's table, made by somebody else.
+    db.sql(&format!(
+        "SET ROLE tenantctl_owner; CREATE TABLE {s}.parts (k int) PARTITION BY LIST (k); RESET ROLE;
+         CREATE TABLE x.part PARTITION OF {s}.parts FOR VALUES IN (1)"
+    ));
+    db.run(&["drop", "acme", "--yes"]).exits(4).says(&["x.part"]);
+    db.sql("DROP TABLE x.part");
+    db.run(&["drop", "acme", "--yes"]).success();
+    assert_eq!(db.counts(), (0, 0, 0));
+}
+
 #[test]
 fn two_drops_of_one_tenant_are_one() {
     let db = Db::initialized();
@@ -173,6 +227,22 @@ fn disconnect_wins_against_applications_that_come_back() {
     db.run(&["drop", "acme", "--yes", "--disconnect"]).exits(4);
     drop(held);
     sql(&made.url(&db), "SELECT 1").unwrap();
+    // But not one that somebody else had shut, which show tells.
+    db.sql(&format!("ALTER ROLE {} NOLOGIN", made.role));
+    db.run(&["drop", "acme", "--yes", "--disconnect"]).exits(4);
+    assert_eq!(
+        db.value(&format!(
+            "SELECT rolcanlogin FROM pg_roles WHERE rolname = '{}'",
+            made.role
+        )),
+        "f"
+    );
+    assert!(
+        db.run(&["show", "acme"])
+            .success()
+            .stdout()
+            .contains("missing: the role's LOGIN")
+    );
     other.sql(&format!("DROP OWNED BY {}", made.role));
 }
 

@@ -633,42 +633,60 @@ fn an_unknown_outcome_keeps_the_password() {
     });
     let db = Db::on(&own);
     db.run(&["init"]).success();
-    // A commit that waits for a standby that does not exist is stuck after it became durable.
-    db.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
-    db.sql("SELECT pg_reload_conf()");
-    wait_for("the setting", || db.value("SHOW synchronous_standby_names") == "nobody");
-    let child = db
-        .command(&["provision", "acme", "--credentials-file", "creds.csv"])
-        .command
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
+    for (id, file) in [("acme", Some("creds.csv")), ("globex", None)] {
+        // A commit that waits for a standby that does not exist is stuck after it became durable.
+        db.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+        db.sql("SELECT pg_reload_conf()");
+        wait_for("the setting", || db.value("SHOW synchronous_standby_names") == "nobody");
+        let mut args = vec!["-o", "json", "provision", id];
+        args.extend(file.iter().flat_map(|file| ["--credentials-file", file]));
+        let mut cmd = db.command(&args);
+        let child = cmd
+            .command
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        wait_for("the commit to be stuck", || {
+            db.value(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = current_database()",
+            ) == "1"
+        });
+        own.stop().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            stderr.contains(&format!("not known whether tenant {id} was made")),
+            "{stderr}"
+        );
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json["tenants"][0]["status"], "unknown");
+        own.append("postgresql.auto.conf", "synchronous_standby_names = ''")
+            .unwrap();
+        own.restart().unwrap();
+        let role = db.value(&format!(
+            "SELECT role_name FROM tenantctl.tenants WHERE tenant_id = '{id}'"
+        ));
+        let password = match file {
+            Some(file) => {
+                let text = std::fs::read_to_string(db.dir.join(file)).unwrap();
+                text.lines()
+                    .find(|l| l.contains(&role))
+                    .expect("the entry")
+                    .rsplit(',')
+                    .next()
+                    .unwrap()
+                    .to_owned()
+            }
+            None => json["tenants"][0]["password"].as_str().unwrap().to_owned(),
+        };
+        sql(
+            &own.url(&role, &db.name).replace('@', &format!(":{password}@")),
+            "SELECT 1",
+        )
         .unwrap();
-    wait_for("the commit to be stuck", || {
-        db.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = current_database()")
-            == "1"
-    });
-    own.stop().unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("not known whether tenant acme was made"));
-    own.append("postgresql.auto.conf", "synchronous_standby_names = ''")
-        .unwrap();
-    own.restart().unwrap();
-    let role = db.value("SELECT role_name FROM tenantctl.tenants WHERE tenant_id = 'acme'");
-    let text = std::fs::read_to_string(db.dir.join("creds.csv")).unwrap();
-    let password = text
-        .lines()
-        .find(|l| l.contains(&role))
-        .expect("the entry")
-        .rsplit(',')
-        .next()
-        .unwrap();
-    sql(
-        &own.url(&role, &db.name).replace('@', &format!(":{password}@")),
-        "SELECT 1",
-    )
-    .unwrap();
+    }
 }
 
 #[test]
