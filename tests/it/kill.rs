@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::support::{Db, anatomy, sql, wait_for};
 
 /// Rounds of provisioning several tenants, each killed at another moment.
-const ROUNDS: u32 = 60;
+const ROUNDS: u32 = 80;
 
 #[test]
-fn sixty_kills_leave_whole_tenants_or_nothing() {
+fn kills_at_any_moment_leave_whole_tenants_or_nothing() {
     let db = Db::initialized();
     let twin = db.provision(&["twin", "--tier", "professional"]).remove(0);
     let expected = anatomy(&db, &twin.schema);
@@ -37,8 +37,9 @@ fn sixty_kills_leave_whole_tenants_or_nothing() {
             .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        // 60 moments spread over the run by the golden ratio, so that they are even and in no order.
-        let share = (f64::from(round) * 0.618_034).fract();
+        // Moments spread over the run by the golden ratio, so that they are even and in no order; not quite to its end,
+        // since a run may be faster than the one that was timed.
+        let share = (f64::from(round) * 0.618_034).fract() * 0.85;
         std::thread::sleep(Duration::from_secs_f64(whole.as_secs_f64() * share));
         if child.try_wait().unwrap().is_none() {
             child.kill().unwrap();
