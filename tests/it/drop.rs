@@ -1,6 +1,6 @@
 //! `drop`: role, schema and row together, and only when it is meant.
 
-use crate::support::{Db, hold, sql, unique, wait_for};
+use crate::support::{Db, hold, sql, wait_for};
 
 #[test]
 fn refuses_without_yes_and_changes_nothing() {
@@ -260,8 +260,6 @@ fn what_is_gone_already_does_not_stop_it() {
 fn a_lock_on_a_table_makes_it_fail_whole() {
     let db = Db::initialized();
     let made = db.provision(&["acme"]).remove(0);
-    let locker = unique("locker");
-    db.sql(&format!("CREATE ROLE {locker} LOGIN SUPERUSER"));
     std::fs::write(
         db.dir.join("tenant_templates.yaml"),
         "provisioning:\n  lock_timeout_s: 1\n",
@@ -272,5 +270,4 @@ fn a_lock_on_a_table_makes_it_fail_whole() {
     assert_eq!(db.counts(), (1, 1, 1));
     drop(held);
     wait_for("the drop", || db.run(&["drop", "acme", "--yes"]).0.status.success());
-    db.sql(&format!("DROP ROLE {locker}"));
 }

@@ -16,6 +16,7 @@ mod drop;
 mod hostile;
 mod init;
 mod kill;
+mod passwords;
 mod provision;
 mod show;
 mod support;

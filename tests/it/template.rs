@@ -237,3 +237,25 @@ fn a_module_may_read_its_own_views_but_not_undo_another() {
     std::fs::write(db.dir.join("tenant_templates.yaml"), text).unwrap();
     db.run(&["init"]).exits(2).says(&["takes away \"copy\""]);
 }
+
+#[test]
+fn slower_than_the_limit_rolls_back_and_says_timeout() {
+    // Two statements, each within the limit, together beyond it: the whole transaction counts.
+    let db = with(
+        "CREATE TABLE orders (x int);\nSELECT pg_sleep(0.6);\nSELECT pg_sleep(0.6);\n",
+        PLAIN,
+    );
+    std::fs::write(db.dir.join("tenant_templates.yaml"), config(PLAIN) + "  timeout_s: 1\n").unwrap();
+    db.run(&["init"]).success();
+    let run = db
+        .run(&["-o", "json", "provision", "acme", "--tier", "only"])
+        .exits(4)
+        .says(&["within 1 s"]);
+    assert_eq!(run.json()["failed"][0]["error_type"], "timeout");
+    assert_eq!(run.json()["failed"][0]["severity"], "critical");
+    assert_eq!(db.counts(), (0, 0, 0));
+    assert_eq!(
+        db.value("SELECT error_type || ' ' || severity FROM tenantctl.operations WHERE status = 'failed'"),
+        "timeout critical"
+    );
+}
