@@ -17,6 +17,7 @@
 //! | [`interrupt`] | Ctrl-C and SIGTERM | |
 //! | [`installer`] | registry, roles and template into a database | `catalog`, `plan`, `pg` |
 //! | [`provisioner`] | many tenants over recycled sessions | `catalog`, `plan`, `pg`, `interrupt` |
+//! | [`validate`] | findings, the checks, the probe | `catalog`, `plan`, `pg`, `config`, `interrupt` |
 //! | [`cluster`] | a throw-away cluster for `demo` and the tests | `pg` |
 //! | [`mod@bench`] | measurements | all but `commands`, `ui` |
 //! | [`ui`] | all terminal code | `cli`, `plan` |
@@ -39,6 +40,7 @@ pub mod provisioner;
 pub mod settings;
 pub mod tenant;
 pub mod ui;
+pub mod validate;
 
 use cli::Cli;
 use error::ErrorKind;

@@ -20,11 +20,18 @@ pub struct Migration {
 }
 
 /// All migrations, in order. An applied one is never edited: its checksum is in the registry.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "0001_tenants.sql",
-    sql: include_str!("../../sql/registry/0001_tenants.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "0001_tenants.sql",
+        sql: include_str!("../../sql/registry/0001_tenants.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "0002_isolation.sql",
+        sql: include_str!("../../sql/registry/0002_isolation.sql"),
+    },
+];
 
 impl Migration {
     /// Lower-case hex SHA-256 of the text.

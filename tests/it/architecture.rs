@@ -31,6 +31,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
         ],
     ),
+    (
+        "validate",
+        &["catalog", "config", "interrupt", "pg", "plan", "validate"],
+    ),
     ("ui", &["cli", "plan"]),
     (
         "commands",
@@ -48,6 +52,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "provisioner",
             "settings",
             "ui",
+            "validate",
         ],
     ),
 ];
