@@ -8,9 +8,10 @@ use crate::pg::apply::apply;
 use crate::pg::session::Session;
 use crate::pg::sql::Sql;
 use crate::plan::init::{self as plans, MIGRATION_CONSTRAINT, MIGRATIONS};
-use crate::plan::provision::{create_hypertable, grants, row_security};
+use crate::plan::provision::create_hypertable;
+use crate::plan::standard::{Observed, Wanted, schema_changes};
 use crate::plan::{Plan, as_admin, as_owner, record_done};
-use crate::tenant::{ModuleObjects, OWNER_ROLE, TENANTS_ROLE, Template};
+use crate::tenant::{AuditMode, Limits, ModuleObjects, OWNER_ROLE, TENANTS_ROLE, Template};
 
 /// Limit of each transaction of an installation: the template is one of them, and all of it is DDL.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
@@ -33,17 +34,25 @@ pub struct Installation {
     pub timescaledb: bool,
 }
 
+/// Says what else the configuration demands of what the modules create, before a template is registered.
+pub type Accept<'a> = dyn Fn(&ModuleObjects) -> Result<()> + Sync + 'a;
+
 /// Makes the database ready; safe at any time and from two terminals at once.
 ///
 /// # Errors
 /// When rights are missing, when something of our name is not ours, or when a template breaks a rule.
-pub async fn install(session: &Session, template: &Template, lock_timeout: Duration) -> Result<Installation> {
+pub async fn install(
+    session: &Session,
+    template: &Template,
+    accept: &Accept<'_>,
+    lock_timeout: Duration,
+) -> Result<Installation> {
     let mut changed = lay_foundation(session, lock_timeout).await?;
     let migrations_applied = migrate(session, lock_timeout).await?;
     changed |= !migrations_applied.is_empty();
     let timescaledb = catalog::timescaledb_schema(session).await?;
     let (template_version, template_installed) =
-        install_template(session, template, timescaledb.as_deref(), lock_timeout).await?;
+        install_template(session, template, accept, timescaledb.as_deref(), lock_timeout).await?;
     Ok(Installation {
         changed: changed || template_installed,
         migrations_applied,
@@ -135,6 +144,7 @@ async fn migrate(session: &Session, lock_timeout: Duration) -> Result<Vec<&'stat
 async fn install_template(
     session: &Session,
     template: &Template,
+    accept: &Accept<'_>,
     timescaledb: Option<&str>,
     lock_timeout: Duration,
 ) -> Result<(i32, bool)> {
@@ -142,7 +152,7 @@ async fn install_template(
     session
         .batch(&begin.append(plans::lock_installation()), "lock the installation")
         .await?;
-    let result = install_template_locked(session, template, timescaledb).await;
+    let result = install_template_locked(session, template, accept, timescaledb).await;
     if result.is_ok() {
         session.batch(&Sql::new("COMMIT"), "commit the template").await?;
     } else {
@@ -154,6 +164,7 @@ async fn install_template(
 async fn install_template_locked(
     session: &Session,
     template: &Template,
+    accept: &Accept<'_>,
     timescaledb: Option<&str>,
 ) -> Result<(i32, bool)> {
     let (latest, same) = template::versions(session, template).await?;
@@ -216,6 +227,7 @@ async fn install_template_locked(
         known = after.objects;
     }
     check_tables(&template, &known)?;
+    accept(&known)?;
     if let Some(extension) = timescaledb {
         for table in &template.hypertables {
             let sql = as_admin()
@@ -229,13 +241,26 @@ async fn install_template_locked(
         }
     }
     // What tenants will be given, given once here and taken back: a name that cannot be granted shows now.
-    let modules: Vec<_> = template.modules.iter().collect();
-    let rights = Sql::new("SAVEPOINT rights;\n")
-        .append(grants(&schema, TENANTS_ROLE, &modules))
-        .append(row_security(&schema, TENANTS_ROLE, &template, &modules))
+    let limits = Limits::at_most(1);
+    let audit = known.tables.iter().map(|t| (t.clone(), AuditMode::Full)).collect();
+    let wanted = Wanted {
+        schema: &schema,
+        role: TENANTS_ROLE,
+        objects: &known,
+        bulk_load: &template.bulk_load,
+        audit: &audit,
+        limits: &limits,
+        major: session.server().major(),
+    };
+    let rights = schema_changes(&wanted, &Observed::fresh(&known))
+        .into_iter()
+        .fold(
+            Sql::new("SAVEPOINT rights;\nSET LOCAL search_path = '';\n"),
+            |sql, (_, step)| sql.append(step).text("\n"),
+        )
         .text("ROLLBACK TO SAVEPOINT rights;");
     session
-        .batch(&rights, "give a tenant its rights on the template")
+        .batch(&rights, "bring the template to a tenant's standard")
         .await
         .map_err(|e| e.with_kind(ErrorKind::Config))?;
     let register = plans::register_template(&template).append(record_done("install_template", None, TIMEOUT));

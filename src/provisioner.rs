@@ -17,7 +17,7 @@ use crate::pg::record;
 use crate::pg::session::{Connector, Session, column};
 use crate::pg::sql::Sql;
 use crate::plan::provision::{NewTenant, plan};
-use crate::tenant::{SchemaName, Template, TenantId, Tier};
+use crate::tenant::{Audit, SchemaName, Template, TenantId, Tier};
 
 /// Tenants after which a session is replaced. A backend keeps the catalog entries of every table it made: its private
 /// memory was 21 MB after 1,500 basic tenants and growing, and stayed at 7 MB when replaced every 200, with no
@@ -31,6 +31,8 @@ pub struct Provisioner {
     pub connector: Connector,
     /// The template as installed.
     pub template: Arc<Template>,
+    /// The template's audited tables.
+    pub audit: Arc<Audit>,
     /// The schema of the timescaledb extension, where it is installed.
     pub timescaledb: Option<String>,
     /// The server's major version.
@@ -124,6 +126,7 @@ impl Provisioner {
             schema: &identity.schema,
             tier: &request.tier,
             template: &self.template,
+            audit: &self.audit,
             verifier: &identity.verifier,
             timescaledb: self.timescaledb.as_deref(),
             major: self.major,

@@ -206,6 +206,21 @@ pub struct Limits {
     pub max_connections: Limit,
 }
 
+impl Limits {
+    /// The same number everywhere, to try out what limits take.
+    pub fn at_most(n: u64) -> Self {
+        let limit = Limit::Max(n);
+        Self {
+            max_portfolios: limit,
+            max_positions_per_portfolio: limit,
+            max_trades_per_day: limit,
+            max_api_calls_per_minute: limit,
+            max_schema_size_gb: limit,
+            max_connections: limit,
+        }
+    }
+}
+
 /// The features of a tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Features {
@@ -241,6 +256,29 @@ pub struct Hypertable {
     pub chunk_interval: String,
 }
 
+/// How much of a changed row the audit log keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditMode {
+    /// The whole row, before and after.
+    Full,
+    /// The columns of its primary key, before and after.
+    Keys,
+}
+
+impl AuditMode {
+    /// The word in the configuration, in the registry and in the triggers' arguments.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Keys => "keys",
+        }
+    }
+}
+
+/// The audited tables of a tenant; a table that is not in it is not audited.
+pub type Audit = BTreeMap<String, AuditMode>;
+
 /// The relations, sequences and functions that one module creates, as read from the catalog after it ran.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleObjects {
@@ -254,6 +292,29 @@ pub struct ModuleObjects {
     pub functions: Vec<String>,
     /// Domains, enums, ranges and free-standing composite types.
     pub types: Vec<String>,
+    /// The columns of each table, in order; empty where an older tenantctl has installed the template.
+    #[serde(default)]
+    pub columns: BTreeMap<String, Vec<String>>,
+    /// The columns of each table's primary key, in the key's order; a table without one is absent.
+    #[serde(default)]
+    pub keys: BTreeMap<String, Vec<String>>,
+}
+
+impl<'a> FromIterator<&'a ModuleObjects> for ModuleObjects {
+    fn from_iter<T: IntoIterator<Item = &'a ModuleObjects>>(modules: T) -> Self {
+        let mut all = Self::default();
+        for module in modules {
+            all.tables.extend_from_slice(&module.tables);
+            all.views.extend_from_slice(&module.views);
+            all.sequences.extend_from_slice(&module.sequences);
+            all.functions.extend_from_slice(&module.functions);
+            all.types.extend_from_slice(&module.types);
+            // A later module may have added to an earlier one's table; it saw the whole.
+            all.columns.extend(module.columns.clone());
+            all.keys.extend(module.keys.clone());
+        }
+        all
+    }
 }
 
 impl ModuleObjects {

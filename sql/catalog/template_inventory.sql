@@ -26,6 +26,18 @@ SELECT 'function', signature FROM functions
 UNION ALL
 SELECT 'type', typname::text FROM types WHERE typtype IN ('d', 'e', 'r', 'c')
 UNION ALL
+-- As JSON, for a name may hold any separator; in the order of the table and of the key.
+SELECT 'columns', pg_catalog.json_build_array(r.relname,
+    (SELECT pg_catalog.json_agg(a.attname ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped))::text
+FROM relations r WHERE r.relkind IN ('r', 'p')
+UNION ALL
+SELECT 'key', pg_catalog.json_build_array(r.relname,
+    (SELECT pg_catalog.json_agg(a.attname ORDER BY k.place)
+    FROM pg_catalog.unnest(c.conkey) WITH ORDINALITY k (attnum, place)
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum = k.attnum))::text
+FROM relations r JOIN pg_catalog.pg_constraint c ON c.conrelid = r.oid AND c.contype = 'p'
+UNION ALL
 SELECT 'violation', pg_catalog.format('view %I is not security_invoker, so it would read with its owner''s rights', relname)
 FROM relations WHERE relkind = 'v'
 AND NOT COALESCE((SELECT o.option_value::boolean FROM pg_catalog.pg_options_to_table(reloptions) o
@@ -49,6 +61,14 @@ SELECT 'violation', pg_catalog.format('foreign key %I of %s refers to another sc
 FROM relations r JOIN pg_catalog.pg_constraint k ON k.conrelid = r.oid AND k.contype = 'f'
 JOIN pg_catalog.pg_class target ON target.oid = k.confrelid
 WHERE target.relnamespace <> r.relnamespace
+UNION ALL
+SELECT 'violation', pg_catalog.format('%I has the name of something that every tenant has beside its template', name)
+FROM (SELECT relname FROM relations UNION ALL SELECT typname FROM types UNION ALL SELECT signature FROM functions) n (name)
+WHERE name IN ('audit_log', 'audit_log_at', 'audit_log_pkey', 'audit_log_id_seq', 'tenant_usage', 'tenant_usage_pkey',
+    'audit_changes()', 'enforce_limits()')
+UNION ALL
+SELECT 'violation', pg_catalog.format('trigger %I of %I has a name that is kept for tenantctl', t.tgname, r.relname)
+FROM relations r JOIN pg_catalog.pg_trigger t ON t.tgrelid = r.oid WHERE t.tgname LIKE 'tenantctl\_%'
 UNION ALL
 SELECT 'context', 'user ' || current_user
 UNION ALL

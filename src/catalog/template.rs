@@ -1,6 +1,6 @@
 //! The template as the registry keeps it, and what its modules create as the catalog shows it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio_postgres::types::Type;
@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::session::{Param, Row, Session, column};
 use crate::pg::sql::{FunctionSignature, Sql};
-use crate::plan::provision::TABLE_NAME_MAX;
+use crate::plan::standard::TABLE_NAME_MAX;
 use crate::tenant::{Module, ModuleObjects, Template};
 
 /// The installed version of a template that new tenants are made from; none before the first `init`.
@@ -144,11 +144,31 @@ pub async fn inventory(session: &Session, schema: &str) -> Result<Inventory> {
                 objects.functions.push(name);
             }
             "type" => objects.types.push(name),
+            kind @ ("columns" | "key") => {
+                let (table, columns) = serde_json::from_str(&name)
+                    .map_err(|e| Error::new(ErrorKind::Unknown, "cannot read what the module created").with_cause(e))?;
+                let place = if kind == "key" {
+                    &mut objects.keys
+                } else {
+                    &mut objects.columns
+                };
+                place.insert(table, columns);
+            }
             "violation" => found.violations.push(name),
             _ => found.context.push(name),
         }
     }
     Ok(found)
+}
+
+fn changed(
+    before: &BTreeMap<String, Vec<String>>,
+    after: &BTreeMap<String, Vec<String>>,
+) -> BTreeMap<String, Vec<String>> {
+    let new = after
+        .iter()
+        .filter(|(table, columns)| before.get(*table) != Some(columns));
+    new.map(|(table, columns)| (table.clone(), columns.clone())).collect()
 }
 
 /// What `after` has and `before` had not.
@@ -163,5 +183,7 @@ pub fn created(before: &ModuleObjects, after: &ModuleObjects) -> ModuleObjects {
         sequences: new(&before.sequences, &after.sequences),
         functions: new(&before.functions, &after.functions),
         types: new(&before.types, &after.types),
+        columns: changed(&before.columns, &after.columns),
+        keys: changed(&before.keys, &after.keys),
     }
 }

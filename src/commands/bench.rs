@@ -97,7 +97,7 @@ pub async fn provisioning(ctx: &Context<'_>, args: &BenchProvisioningArgs) -> Re
 async fn measure(ctx: &Context<'_>, scratch: &Scratch, workload: Workload) -> Result<Vec<Figure>> {
     let session = scratch.connector.connect().await?;
     let template = ctx.settings.config.template()?;
-    installer::install(&session, &template, ctx.settings.lock_timeout()).await?;
+    installer::install(&session, &template, &|_| Ok(()), ctx.settings.lock_timeout()).await?;
     let installed = catalog::template::installed(&session, &template.name)
         .await?
         .ok_or_else(|| {
@@ -110,6 +110,12 @@ async fn measure(ctx: &Context<'_>, scratch: &Scratch, workload: Workload) -> Re
     let suite = Suite {
         provisioner: Provisioner {
             connector: scratch.connector.clone(),
+            audit: Arc::new(
+                ctx.settings
+                    .config
+                    .audit
+                    .of(&installed.modules.iter().map(|m| &m.objects).collect())?,
+            ),
             template: Arc::new(installed),
             timescaledb: None,
             major: session.server().major(),

@@ -10,7 +10,7 @@ use crate::installer;
 use crate::pg::session::Session;
 use crate::plan::hardening::{Verdict, judge};
 use crate::plan::init::MIGRATIONS;
-use crate::tenant::Template;
+use crate::tenant::{ModuleObjects, Template};
 use crate::ui::{Render, Ui, count};
 
 /// What `init` found and did.
@@ -121,7 +121,14 @@ pub async fn run(ctx: &Context<'_>, args: &InitArgs) -> Result<Status> {
 /// # Errors
 /// See [`run`].
 pub async fn install(ctx: &Context<'_>, session: &Session, template: &Template) -> Result<Report> {
-    let done = installer::install(session, template, ctx.settings.lock_timeout()).await?;
+    let audit = &ctx.settings.config.audit;
+    let accept = |objects: &ModuleObjects| audit.require_known(objects).and_then(|()| audit.of(objects).map(drop));
+    let done = installer::install(session, template, &accept, ctx.settings.lock_timeout()).await?;
+    if !done.template_installed
+        && let Some(installed) = catalog::template::installed(session, &template.name).await?
+    {
+        accept(&installed.modules.iter().map(|m| &m.objects).collect())?;
+    }
     let database = session.server().database.clone();
     Ok(Report {
         changed: done.changed,

@@ -422,8 +422,10 @@ pub async fn provisioner(ctx: &Context<'_>, session: &crate::pg::session::Sessio
             installed.name, installed.version
         ));
     }
+    let objects = installed.modules.iter().map(|m| &m.objects).collect();
     Ok(Provisioner {
         connector: ctx.settings.connector.clone(),
+        audit: Arc::new(ctx.settings.config.audit.of(&objects)?),
         template: Arc::new(installed),
         timescaledb: catalog::timescaledb_schema(session).await?,
         major: session.server().major(),

@@ -22,9 +22,9 @@ use crate::tenant::{Template, Tier};
 use document::{Document, Fields, did_you_mean};
 
 pub use policy::{
-    AlertPolicy, BackupPolicy, BackupTargets, BusinessQuery, ClusterPolicy, ConcurrencyTargets, MetricsPolicy,
-    PerformanceTargets, PoolMode, PoolerDatabase, PoolerPolicy, ProvisioningPolicy, QueryTargets, ResourceTargets,
-    RetentionPolicy, SchemaCreationTargets, ServerSideEncryption, Threshold,
+    AlertPolicy, AuditPolicy, BackupPolicy, BackupTargets, BusinessQuery, ClusterPolicy, ConcurrencyTargets,
+    HardeningPolicy, MetricsPolicy, PerformanceTargets, PoolMode, PoolerDatabase, PoolerPolicy, ProvisioningPolicy,
+    QueryTargets, ResourceTargets, RetentionPolicy, SchemaCreationTargets, ServerSideEncryption, Threshold,
 };
 pub use template::{ModulePolicy, TemplatePolicy};
 
@@ -45,6 +45,10 @@ pub struct Config {
     pub template: TemplatePolicy,
     /// How tenants are made.
     pub provisioning: ProvisioningPolicy,
+    /// What the tenants' audit logs hold.
+    pub audit: AuditPolicy,
+    /// Which lines of the hardening standard are not wanted.
+    pub hardening: HardeningPolicy,
     /// How long backups are kept.
     pub retention_days: RetentionPolicy,
     /// When limits raise alerts.
@@ -125,6 +129,8 @@ impl Config {
             "templates",
             "template",
             "provisioning",
+            "audit",
+            "hardening",
             "retention_days",
             "alerts",
             "backup",
@@ -140,6 +146,8 @@ impl Config {
             source: source.to_owned(),
             provisioning: ProvisioningPolicy::decode(&fields, &tiers)?,
             tiers,
+            audit: AuditPolicy::decode(&fields, &template)?,
+            hardening: HardeningPolicy::decode(&fields)?,
             template,
             retention_days: RetentionPolicy::decode(&fields, "retention_days")?,
             alerts: AlertPolicy::decode(&fields, "alerts")?,

@@ -2,14 +2,15 @@
 //!
 //! A struct's fields are the keys of its section, so a key has its name, type, bounds and meaning in one place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::document::{At, Fields, did_you_mean};
+use super::template::TemplatePolicy;
 use super::{names, url};
-use crate::error::Result;
-use crate::tenant::Tier;
+use crate::error::{Error, Result};
+use crate::tenant::{Audit, AuditMode, ModuleObjects, Tier};
 
 /// A section whose fields are each read by a function from the section and the field's name.
 macro_rules! section {
@@ -86,6 +87,128 @@ section! {
         positions_per_portfolio: Threshold = threshold,
         /// Rows of today against `max_trades_per_day`.
         trades_per_day: Threshold = threshold,
+    }
+}
+
+/// Which changes are written to the tenants' audit logs, and how long they stay there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuditPolicy {
+    /// For tables that are not named; none: not audited.
+    pub default: Option<AuditMode>,
+    /// By table; none: not audited.
+    pub tables: BTreeMap<String, Option<AuditMode>>,
+    /// Whether the user wrote the names of the tables.
+    own_tables: bool,
+    /// Days that entries are kept; `audit prune` removes older ones.
+    pub keep_days: u32,
+}
+
+impl AuditPolicy {
+    pub(super) fn decode(parent: &Fields<'_>, template: &TemplatePolicy) -> Result<Self> {
+        let fields = parent.section("audit", &["default", "tables", "keep_days"])?;
+        // The built-in tables are those of the built-in template, and mean nothing to another.
+        let tables = match fields.own("tables") {
+            None if template.directory.is_none() => Some(fields.get("tables")?),
+            own => own,
+        };
+        let own_tables = fields.own("tables").is_some();
+        let tables = match tables {
+            Some(at) if !at.is_null() => at.entries(names::identifier)?,
+            _ => Vec::new(),
+        };
+        Ok(Self {
+            default: audit_mode(&fields.get("default")?)?,
+            tables: tables
+                .into_iter()
+                .map(|(table, at)| Ok((table.to_owned(), audit_mode(&at)?)))
+                .collect::<Result<_>>()?,
+            own_tables,
+            keep_days: days(&fields, "keep_days")?,
+        })
+    }
+
+    /// Refuses names of tables that the template does not have: a mistyped `off` would leave a table audited, a
+    /// mistyped `full` would leave it out.
+    ///
+    /// # Errors
+    /// Kind `config` with the nearest name.
+    pub fn require_known(&self, objects: &ModuleObjects) -> Result<()> {
+        // Of the built-in names, those may be missing whose modules the user has left out.
+        let known: Vec<&str> = objects.tables.iter().map(String::as_str).collect();
+        match self
+            .tables
+            .keys()
+            .find(|t| self.own_tables && !known.contains(&t.as_str()))
+        {
+            None => Ok(()),
+            Some(table) => Err(
+                Error::config(format!("audit.tables names table {table:?}, which no module creates"))
+                    .with_hint(did_you_mean(table, "The modules create", &known)),
+            ),
+        }
+    }
+
+    /// What these tables' changes leave in the audit log.
+    ///
+    /// # Errors
+    /// Kind `config` for a table that is to be audited by its key and has none.
+    pub fn of(&self, objects: &ModuleObjects) -> Result<Audit> {
+        let mut audit = Audit::new();
+        for table in &objects.tables {
+            let Some(mode) = self.tables.get(table).copied().unwrap_or(self.default) else {
+                continue;
+            };
+            if mode == AuditMode::Keys && !objects.keys.contains_key(table) {
+                return Err(Error::config(format!(
+                    "table {table:?} cannot be audited by its key: it has no primary key"
+                ))
+                .with_hint(format!(
+                    "Give it one, or say `{table}: full` or `{table}: off` under audit.tables."
+                )));
+            }
+            audit.insert(table.clone(), mode);
+        }
+        Ok(audit)
+    }
+}
+
+fn audit_mode(at: &At<'_>) -> Result<Option<AuditMode>> {
+    let modes = [
+        (AuditMode::Full.as_str(), Some(AuditMode::Full)),
+        (AuditMode::Keys.as_str(), Some(AuditMode::Keys)),
+        ("off", None),
+    ];
+    choice(at, at.setting()?, &modes)
+}
+
+/// Lines of the hardening standard that are not wanted in this database, by their names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HardeningPolicy {
+    /// The lines that are `off`.
+    pub off: BTreeSet<String>,
+}
+
+impl HardeningPolicy {
+    pub(super) fn decode(parent: &Fields<'_>) -> Result<Self> {
+        const LINES: [&str; 8] = [
+            "tenants_connect",
+            "owner_default_privileges",
+            "public_schema_create",
+            "database_public",
+            "language_public",
+            "builtin_functions",
+            "statistics_views",
+            "timescaledb_internal",
+        ];
+        let fields = parent.section("hardening", &LINES)?;
+        let mut off = BTreeSet::new();
+        for line in LINES {
+            let at = fields.get(line)?;
+            if !choice(&at, at.setting()?, &[("on", true), ("off", false)])? {
+                off.insert(line.to_owned());
+            }
+        }
+        Ok(Self { off })
     }
 }
 

@@ -124,6 +124,11 @@ impl Sql {
         self
     }
 
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The text for the server, secrets included. Only `pg` may ask for it.
     pub(in crate::pg) fn wire(&self) -> String {
         self.render(|secret| secret)

@@ -1,14 +1,13 @@
 //! A new tenant, whole: registry row, role, schema, modules, grants and row security in one transaction.
 //!
-//! Every table is named: `GRANT ... ON ALL TABLES IN SCHEMA` reads all of pg_class, so that its cost grows with
-//! the number of tenants. Grants are folded into one statement a kind, and row security is switched on and forced
-//! by one ALTER a table, because each statement costs catalog writes and an invalidation.
+//! What a tenant has beside its modules' objects comes from [`standard`](super::standard), as it does for `secure`.
 
 use std::time::Duration;
 
+use super::standard::{self, Observed, Wanted};
 use super::{Plan, as_admin, as_owner, record_done};
-use crate::pg::sql::{FunctionSignature, Sql};
-use crate::tenant::{Module, ModuleObjects, OWNER_ROLE, SchemaName, TENANTS_ROLE, Template, TenantId, Tier};
+use crate::pg::sql::Sql;
+use crate::tenant::{Audit, Module, ModuleObjects, OWNER_ROLE, SchemaName, TENANTS_ROLE, Template, TenantId, Tier};
 
 /// What a new tenant is made from.
 pub struct NewTenant<'a> {
@@ -22,6 +21,8 @@ pub struct NewTenant<'a> {
     pub tier: &'a Tier,
     /// The template as installed in the registry.
     pub template: &'a Template,
+    /// The template's audited tables, whether this tenant has them or not.
+    pub audit: &'a Audit,
     /// SCRAM-SHA-256 verifier of its password.
     pub verifier: &'a str,
     /// The schema of the timescaledb extension, where it is installed.
@@ -52,7 +53,7 @@ pub fn plan(new: &NewTenant<'_>) -> Plan {
     append_tenant_objects(&mut plan, new, &modules);
     plan.step(
         "record the operation, unless the time limit has passed",
-        Sql::new("SET LOCAL search_path = '';\n").append(record_done("provision", Some(new.id.as_str()), new.timeout)),
+        record_done("provision", Some(new.id.as_str()), new.timeout),
     );
     plan
 }
@@ -86,15 +87,21 @@ fn append_tenant_objects(plan: &mut Plan, new: &NewTenant<'_>, modules: &[&Modul
             as_admin().text("\n").append(sql).append(as_owner()),
         );
     }
-    let (schema, role) = (new.schema.as_str(), new.schema.role());
-    plan.step(
-        "grant the tenant its rows, not its structure",
-        grants(schema, &role, modules),
-    );
-    plan.step(
-        "enable and force row security",
-        row_security(schema, &role, new.template, modules),
-    );
+    plan.step("look names up nowhere", Sql::new("SET LOCAL search_path = '';"));
+    let objects: ModuleObjects = modules.iter().map(|m| &m.objects).collect();
+    let audit = audited(new, &objects);
+    let wanted = Wanted {
+        schema: new.schema.as_str(),
+        role: &new.schema.role(),
+        objects: &objects,
+        bulk_load: &new.template.bulk_load,
+        audit: &audit,
+        limits: &new.tier.limits,
+        major: new.major,
+    };
+    for (what, sql) in standard::schema_changes(&wanted, &Observed::fresh(&objects)) {
+        plan.step(what, sql);
+    }
 }
 
 /// The tables of these modules that become hypertables.
@@ -123,11 +130,21 @@ pub fn create_hypertable(extension: &str, schema: &str, table: &crate::tenant::H
         .text("::pg_catalog.interval, create_default_indexes => false);\n")
 }
 
+/// Those of the audited tables that this tenant has.
+fn audited(new: &NewTenant<'_>, objects: &ModuleObjects) -> Audit {
+    let has = |table: &String| objects.tables.contains(table);
+    new.audit
+        .iter()
+        .filter(|(table, _)| has(table))
+        .map(|(table, mode)| (table.clone(), *mode))
+        .collect()
+}
+
 fn registry_row(new: &NewTenant<'_>, modules: &[&Module]) -> Sql {
     let hypertables = hypertables(new.template, modules, new.timescaledb.is_some());
-    // Limits are plain numbers and nulls; serialising them cannot fail.
+    // Plain numbers, nulls and words; serialising them cannot fail.
     let limits = serde_json::to_string(&new.tier.limits).unwrap_or_default();
-    Sql::new("INSERT INTO tenantctl.tenants (tenant_id, schema_name, salt, tier, limits, template, template_version, modules, hypertables)\nVALUES (")
+    Sql::new("INSERT INTO tenantctl.tenants (tenant_id, schema_name, salt, tier, limits, template, template_version, modules, hypertables, audit)\nVALUES (")
         .literal(new.id.as_str())
         .text(", ")
         .literal(new.schema.as_str())
@@ -145,6 +162,8 @@ fn registry_row(new: &NewTenant<'_>, modules: &[&Module]) -> Sql {
         .text_array(modules.iter().map(|m| &m.name))
         .text(", ")
         .text_array(hypertables.iter().map(|h| &h.table))
+        .text(", ")
+        .literal(&serde_json::to_string(&audited(new, &modules.iter().map(|m| &m.objects).collect())).unwrap_or_default())
         .text(");")
 }
 
@@ -158,22 +177,13 @@ fn role(new: &NewTenant<'_>) -> Sql {
         Some(limit) => sql.text(" CONNECTION LIMIT ").int(limit),
         None => sql,
     };
-    // The group lets tenants connect. Where the server has it, a tenant may not become the group, so that nothing
-    // can pass from one to another in its name.
+    // Before 16 in one statement, as each costs an update of the role's rows.
     let sql = if new.major >= 16 {
-        sql.text(";\nGRANT ")
-            .ident(TENANTS_ROLE)
-            .text(" TO ")
-            .ident(&role)
-            .text(" WITH INHERIT TRUE, SET FALSE")
+        sql.text(";\n").append(standard::join_group(&role, new.major))
     } else {
-        sql.text(" IN ROLE ").ident(TENANTS_ROLE)
+        sql.text(" IN ROLE ").ident(TENANTS_ROLE).text(";\n")
     };
-    sql.text(";\nALTER ROLE ")
-        .ident(&role)
-        .text(" SET search_path = ")
-        .ident(new.schema.as_str())
-        .text(";")
+    sql.append(standard::search_path(new.schema.as_str(), &role))
 }
 
 fn schema(new: &NewTenant<'_>) -> Sql {
@@ -193,60 +203,3 @@ SELECT pg_catalog.set_config('restrict_nonsystem_relation_kind', '', true)
 WHERE pg_catalog.current_setting('restrict_nonsystem_relation_kind', true) IS NOT NULL;",
     )
 }
-
-/// USAGE on the schema and the standard's rights on everything the modules create, for one role.
-pub fn grants(schema: &str, role: &str, modules: &[&Module]) -> Sql {
-    let all = |pick: fn(&ModuleObjects) -> &Vec<String>| -> Vec<&String> {
-        modules.iter().flat_map(|m| pick(&m.objects)).collect()
-    };
-    let to_role = |sql: Sql| sql.text(" TO ").ident(role).text(";\n");
-    let mut sql = to_role(Sql::new("GRANT USAGE ON SCHEMA ").ident(schema));
-    for (names, grant) in [
-        (all(|o| &o.tables), "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE "),
-        (all(|o| &o.views), "GRANT SELECT ON TABLE "),
-        (all(|o| &o.sequences), "GRANT USAGE, SELECT ON SEQUENCE "),
-        (all(|o| &o.types), "GRANT USAGE ON TYPE "),
-    ] {
-        if !names.is_empty() {
-            sql = sql.append(to_role(Sql::new(grant).qualified_list(schema, names)));
-        }
-    }
-    let functions = all(|o| &o.functions);
-    for signature in functions.iter().filter_map(|f| FunctionSignature::parse(f)) {
-        sql = sql.append(to_role(
-            Sql::new("GRANT EXECUTE ON ROUTINE ").function(schema, &signature),
-        ));
-    }
-    sql
-}
-
-/// Row security on every table but the bulk-loaded ones.
-///
-/// Two permissive policies a table: the tenant sees its rows, the owner sees them too, anyone else with a stray grant
-/// sees none. Without the owner's policy FORCE would hide rows from foreign-key checks.
-pub fn row_security(schema: &str, role: &str, template: &Template, modules: &[&Module]) -> Sql {
-    let tables = modules
-        .iter()
-        .flat_map(|m| &m.objects.tables)
-        .filter(|t| !template.bulk_load.contains(*t));
-    tables.fold(Sql::default(), |sql, table| {
-        sql.text("ALTER TABLE ")
-            .qualified(schema, table)
-            .text(" ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;\n")
-            .append(policy(schema, table, &format!("{table}_tenant_isolation"), role))
-            .append(policy(schema, table, &format!("{table}_admin_bypass"), OWNER_ROLE))
-    })
-}
-
-fn policy(schema: &str, table: &str, name: &str, role: &str) -> Sql {
-    Sql::new("CREATE POLICY ")
-        .ident(name)
-        .text(" ON ")
-        .qualified(schema, table)
-        .text(" TO ")
-        .ident(role)
-        .text(" USING (true) WITH CHECK (true);\n")
-}
-
-/// The longest table name for which both policy names fit into 63 bytes.
-pub const TABLE_NAME_MAX: usize = 63 - "_tenant_isolation".len();

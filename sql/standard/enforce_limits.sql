@@ -1,0 +1,85 @@
+DECLARE
+    scopes text[];
+    changes bigint[];
+    total bigint;
+    maximum bigint;
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        DELETE FROM tenant_usage WHERE resource = TG_ARGV[0];
+        RETURN NULL;
+    END IF;
+    IF TG_ARGV[0] = 'portfolios' THEN
+        IF TG_OP = 'INSERT' THEN
+            SELECT ARRAY[''], ARRAY[pg_catalog.count(*)] INTO scopes, changes FROM new_rows;
+        ELSE
+            SELECT ARRAY[''], ARRAY[- pg_catalog.count(*)] INTO scopes, changes FROM old_rows;
+            -- Their positions are gone by now, and no new ones can refer to them.
+            DELETE FROM tenant_usage u USING old_rows o
+            WHERE u.resource = 'positions_per_portfolio' AND u.scope = o.id::text;
+        END IF;
+    ELSIF TG_ARGV[0] = 'positions_per_portfolio' THEN
+        IF TG_OP = 'INSERT' THEN
+            SELECT pg_catalog.array_agg(scope ORDER BY scope), pg_catalog.array_agg(n ORDER BY scope) INTO scopes, changes
+            FROM (SELECT COALESCE(portfolio_id::text, '') AS scope, pg_catalog.count(*) AS n FROM new_rows GROUP BY portfolio_id) c;
+        ELSIF TG_OP = 'DELETE' THEN
+            SELECT pg_catalog.array_agg(scope ORDER BY scope), pg_catalog.array_agg(- n ORDER BY scope) INTO scopes, changes
+            FROM (SELECT COALESCE(portfolio_id::text, '') AS scope, pg_catalog.count(*) AS n FROM old_rows GROUP BY portfolio_id) c;
+        ELSE
+            SELECT pg_catalog.array_agg(scope ORDER BY scope), pg_catalog.array_agg(n ORDER BY scope) INTO scopes, changes
+            FROM (
+                SELECT COALESCE(portfolio_id::text, '') AS scope, pg_catalog.sum(one)::bigint AS n
+                FROM (SELECT portfolio_id, 1 AS one FROM new_rows UNION ALL SELECT portfolio_id, -1 FROM old_rows) b
+                GROUP BY portfolio_id HAVING pg_catalog.sum(one) <> 0
+            ) c;
+        END IF;
+    ELSE
+        -- to_char, as a cast to text would follow the tenant's DateStyle and make another scope of the same day.
+        IF TG_OP = 'INSERT' THEN
+            SELECT pg_catalog.array_agg(scope ORDER BY scope), pg_catalog.array_agg(n ORDER BY scope) INTO scopes, changes
+            FROM (
+                SELECT COALESCE(pg_catalog.to_char(executed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), 'infinity') AS scope, pg_catalog.count(*) AS n
+                FROM new_rows GROUP BY 1
+            ) c;
+        ELSIF TG_OP = 'DELETE' THEN
+            SELECT pg_catalog.array_agg(scope ORDER BY scope), pg_catalog.array_agg(- n ORDER BY scope) INTO scopes, changes
+            FROM (
+                SELECT COALESCE(pg_catalog.to_char(executed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), 'infinity') AS scope, pg_catalog.count(*) AS n
+                FROM old_rows GROUP BY 1
+            ) c;
+        ELSE
+            SELECT pg_catalog.array_agg(scope ORDER BY scope), pg_catalog.array_agg(n ORDER BY scope) INTO scopes, changes
+            FROM (
+                SELECT COALESCE(pg_catalog.to_char(executed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), 'infinity') AS scope, pg_catalog.sum(one)::bigint AS n
+                FROM (SELECT executed_at, 1 AS one FROM new_rows UNION ALL SELECT executed_at, -1 FROM old_rows) b
+                GROUP BY 1 HAVING pg_catalog.sum(one) <> 0
+            ) c;
+        END IF;
+    END IF;
+    -- The registry is asked at every statement, so that another tier holds from the next one on.
+    SELECT (t.limits ->> ('max_' || TG_ARGV[0]))::bigint INTO maximum
+    FROM tenantctl.tenants t WHERE t.schema_name = TG_TABLE_SCHEMA;
+    -- The counter's row lock lasts until the transaction ends: whoever wants the last place as well waits here, and
+    -- sees in the end whether it was taken.
+    FOR i IN 1 .. COALESCE(pg_catalog.cardinality(scopes), 0) LOOP
+        CONTINUE WHEN changes[i] = 0;
+        INSERT INTO tenant_usage AS u (resource, scope, used) VALUES (TG_ARGV[0], scopes[i], changes[i])
+        ON CONFLICT (resource, scope) DO UPDATE SET used = u.used + EXCLUDED.used
+        RETURNING u.used INTO total;
+        IF changes[i] > 0 AND total > maximum THEN
+            RAISE EXCEPTION USING
+                ERRCODE = '53400',
+                CONSTRAINT = 'max_' || TG_ARGV[0],
+                SCHEMA = TG_TABLE_SCHEMA,
+                TABLE = TG_TABLE_NAME,
+                MESSAGE = CASE TG_ARGV[0]
+                    WHEN 'portfolios' THEN pg_catalog.format('limit of %s portfolios reached', maximum)
+                    WHEN 'positions_per_portfolio' THEN
+                        pg_catalog.format('limit of %s positions reached in portfolio %s', maximum, scopes[i])
+                    ELSE pg_catalog.format('limit of %s trades a day reached for %s (UTC)', maximum, scopes[i])
+                END,
+                DETAIL = pg_catalog.format('With this statement there would be %s.', total),
+                HINT = 'Delete what is no longer needed, or ask for a larger tier.';
+        END IF;
+    END LOOP;
+    RETURN NULL;
+END
