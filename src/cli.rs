@@ -133,6 +133,12 @@ pub enum Command {
     /// Each tenant goes whole in one transaction. Its role must hold nothing in other databases, and no session of
     /// it may be open, unless --disconnect ends them.
     Drop(DropArgs),
+    /// Bring tenants and the database to the hardening standard
+    ///
+    /// Compares what is there with what provision would make today (ownership, rights, row security, audit, limits,
+    /// role) and changes what differs; data is never touched, and objects that are not the template's are left alone.
+    /// --all also applies the lines that concern the whole database, those of `hardening:` in the configuration.
+    Secure(SecureArgs),
     /// Measure this cluster against the performance targets
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -156,6 +162,7 @@ impl Command {
             Self::List(_) => "list",
             Self::Show(_) => "show",
             Self::Drop(_) => "drop",
+            Self::Secure(_) => "secure",
             Self::Bench(_) => "bench",
             Self::Demo(_) => "demo",
             Self::Completions(_) => "completions",
@@ -227,6 +234,29 @@ pub struct DropArgs {
     /// End the tenants' sessions instead of refusing when there are any
     #[arg(long)]
     pub disconnect: bool,
+    /// Print the SQL instead of running it
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Arguments of `secure`.
+#[derive(Debug, Args)]
+pub struct SecureArgs {
+    /// Tenant ids
+    #[arg(value_name = "TENANT", conflicts_with_all = ["all", "tier"])]
+    pub tenants: Vec<String>,
+    /// All tenants, and the database
+    #[arg(long)]
+    pub all: bool,
+    /// Only tenants of this tier
+    #[arg(short, long, value_name = "TIER")]
+    pub tier: Option<String>,
+    /// The lines that concern the whole database or cluster
+    #[arg(long)]
+    pub database: bool,
+    /// Tenants changed at the same time [default: provisioning.jobs]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub jobs: Option<u16>,
     /// Print the SQL instead of running it
     #[arg(long)]
     pub dry_run: bool,

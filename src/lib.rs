@@ -18,6 +18,7 @@
 //! | [`installer`] | registry, roles and template into a database | `catalog`, `plan`, `pg` |
 //! | [`provisioner`] | many tenants over recycled sessions | `catalog`, `plan`, `pg`, `interrupt` |
 //! | [`validate`] | findings, the checks, the probe | `catalog`, `plan`, `pg`, `config`, `interrupt` |
+//! | [`hardener`] | tenants and the database to the standard | `catalog`, `plan`, `pg`, `interrupt` |
 //! | [`cluster`] | a throw-away cluster for `demo` and the tests | `pg` |
 //! | [`mod@bench`] | measurements | all but `commands`, `ui` |
 //! | [`ui`] | all terminal code | `cli`, `plan` |
@@ -32,6 +33,7 @@ pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod hardener;
 pub mod installer;
 pub mod interrupt;
 pub mod pg;

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::pg::session::{Session, column};
 use crate::pg::sql::Sql;
-use crate::plan::hardening::{Line, Observed};
+use crate::plan::hardening::{Broken, Line, Observed};
 
 /// Reads every line of the standard in one query.
 ///
@@ -14,19 +14,18 @@ pub async fn read(session: &Session) -> Result<Vec<Observed>> {
     let rows = session.query(&sql, &[], "read the database's privileges").await?;
     let mut observed = Vec::new();
     for line in Line::ALL {
-        let key = serde_json::to_value(line)
-            .ok()
-            .and_then(|v| v.as_str().map(str::to_owned))
-            .unwrap_or_default();
+        let mut broken = Vec::new();
         for row in &rows {
-            if column::<&str>(row, "line")? == key {
-                observed.push(Observed {
-                    line,
-                    broken: column(row, "broken")?,
+            if column::<&str>(row, "line")? == line.key() {
+                broken.push(Broken {
+                    object: column(row, "object")?,
+                    revoke: column(row, "revoke")?,
+                    grant_owner: column(row, "grant_owner")?,
                     may_mend: column(row, "may_mend")?,
                 });
             }
         }
+        observed.push(Observed { line, broken });
     }
     Ok(observed)
 }

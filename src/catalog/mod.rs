@@ -2,6 +2,7 @@
 
 pub mod foundation;
 pub mod hardening;
+pub mod standard;
 pub mod template;
 pub mod tenants;
 

@@ -16,14 +16,23 @@ use crate::tenant::{Module, ModuleObjects, Template};
 /// # Errors
 /// When a module's text does not match the checksum that `init` stored with it.
 pub async fn installed(session: &Session, name: &str) -> Result<Option<Template>> {
+    version(session, name, None).await
+}
+
+/// A version of a template, or the current one; none when the registry does not have it.
+///
+/// # Errors
+/// As [`installed`].
+pub async fn version(session: &Session, name: &str, version: Option<i32>) -> Result<Option<Template>> {
     let sql = Sql::new(
         "SELECT v.version, v.sha256 AS template_sha256, v.hypertables::text AS hypertables, v.bulk_load,
     m.module, m.feature, m.body, m.sha256, m.objects::text AS objects
 FROM tenantctl.template_versions v
 JOIN tenantctl.template_modules m USING (template, version)
-WHERE v.template = $1 AND v.is_current ORDER BY m.ordinal",
+WHERE v.template = $1 AND CASE WHEN $2::integer IS NULL THEN v.is_current ELSE v.version = $2 END ORDER BY m.ordinal",
     );
-    let rows = session.query(&sql, &[(&name, Type::TEXT)], "read the template").await?;
+    let params: [Param<'_>; 2] = [(&name, Type::TEXT), (&version, Type::INT4)];
+    let rows = session.query(&sql, &params, "read the template").await?;
     let Some(first) = rows.first() else { return Ok(None) };
     let damaged = |what: &str| {
         Error::new(

@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::session::{Param, Row, Session, column};
 use crate::pg::sql::Sql;
-use crate::tenant::{Limits, SchemaName, TenantId};
+use crate::tenant::{Audit, Limits, SchemaName, TenantId};
 
 /// A row of the registry.
 #[derive(Clone, Debug, Serialize)]
@@ -33,6 +33,8 @@ pub struct TenantRow {
     pub hypertables: Vec<String>,
     /// What it may use.
     pub limits: Limits,
+    /// Its audited tables.
+    pub audit: Audit,
     /// When it was provisioned, ISO 8601 in UTC.
     pub created_at: String,
     /// By which login.
@@ -43,14 +45,20 @@ pub struct TenantRow {
 fn columns() -> Sql {
     Sql::new(
         "SELECT t.tenant_id, t.schema_name, t.role_name, t.tier, t.status, t.template, t.template_version, t.modules,
-    t.hypertables, t.limits::text AS limits, t.created_by,
+    t.hypertables, t.limits::text AS limits, t.audit::text AS audit, t.created_by,
     pg_catalog.to_char(t.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS created_at
 FROM tenantctl.tenants t ",
     )
 }
 
 fn row(row: &Row) -> Result<TenantRow> {
-    let limits: &str = column(row, "limits")?;
+    let unreadable = |what: &str, e: serde_json::Error| {
+        Error::new(
+            ErrorKind::Unknown,
+            format!("the registry holds {what} that cannot be read"),
+        )
+        .with_cause(e)
+    };
     Ok(TenantRow {
         tenant_id: column::<&str>(row, "tenant_id")?.parse()?,
         schema_name: SchemaName::from_registry(column(row, "schema_name")?)?,
@@ -61,9 +69,8 @@ fn row(row: &Row) -> Result<TenantRow> {
         template_version: column(row, "template_version")?,
         modules: column(row, "modules")?,
         hypertables: column(row, "hypertables")?,
-        limits: serde_json::from_str(limits).map_err(|e| {
-            Error::new(ErrorKind::Unknown, "the registry holds limits that cannot be read").with_cause(e)
-        })?,
+        limits: serde_json::from_str(column(row, "limits")?).map_err(|e| unreadable("limits", e))?,
+        audit: serde_json::from_str(column(row, "audit")?).map_err(|e| unreadable("audit modes", e))?,
         created_at: column(row, "created_at")?,
         created_by: column(row, "created_by")?,
     })

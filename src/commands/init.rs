@@ -77,6 +77,11 @@ impl Render for Report {
         for verdict in &self.hardening {
             if verdict.met {
                 text.push_str(&format!("\n  {}    {}", ui.good("met"), verdict.demands));
+            } else if !verdict.wanted {
+                text.push_str(&format!(
+                    "\n  off    {} (not wanted by the configuration)",
+                    verdict.demands
+                ));
             } else {
                 text.push_str(&format!(
                     "\n  {}  {} (takes {})",
@@ -108,9 +113,9 @@ pub async fn run(ctx: &Context<'_>, args: &InitArgs) -> Result<Status> {
     }
     let report = install(ctx, &session, &template).await?;
     ctx.ui.result(&report)?;
-    if report.hardening.iter().any(|v| !v.met) {
+    if report.hardening.iter().any(|v| !v.met && v.wanted) {
         ctx.ui.note(
-            "unmet lines change what other users of this database may do, so init leaves them; -o json prints the SQL for each",
+            "unmet lines change what other users of this cluster may do, so init leaves them: `tenantctl secure --database --dry-run` shows the SQL, without --dry-run runs it",
         );
     }
     Ok(Status::Done)
@@ -139,7 +144,11 @@ pub async fn install(ctx: &Context<'_>, session: &Session, template: &Template) 
         template_installed: done.template_installed,
         modules: template.modules.iter().map(|m| m.name.clone()).collect(),
         timescaledb: done.timescaledb,
-        hardening: judge(&catalog::hardening::read(session).await?, &database),
+        hardening: judge(
+            &catalog::hardening::read(session).await?,
+            &ctx.settings.config.hardening.off,
+            &database,
+        ),
         database,
     })
 }

@@ -7,6 +7,7 @@ pub mod drop;
 pub mod init;
 pub mod list;
 pub mod provision;
+pub mod secure;
 pub mod show;
 
 use std::future::Future;
@@ -97,6 +98,8 @@ pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt) -> Result<Statu
         Command::Show(args) => until(interrupt, 1, show::run(&ctx, args)).await,
         // The tenant under way is bounded by the time limit, and its role's LOGIN may have to be given back.
         Command::Drop(args) => until(interrupt, 3, drop::run(&ctx, args)).await,
+        // Each tenant is whole before or after; what is under way is bounded by the time limit.
+        Command::Secure(args) => until(interrupt, 2, secure::run(&ctx, args)).await,
         // It has a database to drop before it ends.
         Command::Bench(BenchCommand::Provisioning(args)) => until(interrupt, 2, bench::provisioning(&ctx, args)).await,
         Command::Demo(_) | Command::Completions(_) | Command::Man(_) => Ok(Status::Done),

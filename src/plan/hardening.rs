@@ -1,16 +1,30 @@
 //! The database-wide part of the hardening standard: what holds, what does not, what each line takes.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
-use crate::pg::sql::Sql;
+use crate::pg::sql::{FunctionSignature, Sql};
+use crate::tenant::OWNER_ROLE;
 
 /// The state of one line of the standard, as read from the live cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
     /// Which line.
     pub line: Line,
-    /// The objects that break it, such as names of databases; empty when it holds.
-    pub broken: Vec<String>,
+    /// What breaks it; empty when it holds.
+    pub broken: Vec<Broken>,
+}
+
+/// An object that breaks a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Its name, such as a database's.
+    pub object: String,
+    /// PUBLIC has a right that it must not have.
+    pub revoke: bool,
+    /// `tenantctl_owner` lacks, by name, the right that it had through PUBLIC and needs.
+    pub grant_owner: bool,
     /// Whether this admin's rights suffice to mend it.
     pub may_mend: bool,
 }
@@ -33,11 +47,13 @@ pub enum Line {
     BuiltinFunctions,
     /// Per-table statistics are not readable by PUBLIC.
     StatisticsViews,
+    /// TimescaleDB's chunks are reached through their hypertables only.
+    TimescaledbInternal,
 }
 
 impl Line {
     /// All lines, in the order they are shown.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::TenantsConnect,
         Self::OwnerDefaultPrivileges,
         Self::PublicSchemaCreate,
@@ -45,7 +61,22 @@ impl Line {
         Self::LanguagePublic,
         Self::BuiltinFunctions,
         Self::StatisticsViews,
+        Self::TimescaledbInternal,
     ];
+
+    /// The name in the configuration (`hardening:`), in JSON and in `sql/catalog/hardening.sql`.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::TenantsConnect => "tenants_connect",
+            Self::OwnerDefaultPrivileges => "owner_default_privileges",
+            Self::PublicSchemaCreate => "public_schema_create",
+            Self::DatabasePublic => "database_public",
+            Self::LanguagePublic => "language_public",
+            Self::BuiltinFunctions => "builtin_functions",
+            Self::StatisticsViews => "statistics_views",
+            Self::TimescaledbInternal => "timescaledb_internal",
+        }
+    }
 
     /// What the line demands.
     pub fn demands(self) -> &'static str {
@@ -59,6 +90,7 @@ impl Line {
                 "PUBLIC cannot call advisory locks, notify, query_to_xml, large-object creation, size functions"
             }
             Self::StatisticsViews => "PUBLIC cannot read per-table statistics",
+            Self::TimescaledbInternal => "PUBLIC cannot reach TimescaleDB's chunks past their hypertables",
         }
     }
 
@@ -70,6 +102,7 @@ impl Line {
             Self::PublicSchemaCreate => "the owner of schema public",
             Self::DatabasePublic => "the owner of each database, or a superuser",
             Self::LanguagePublic | Self::BuiltinFunctions | Self::StatisticsViews => "a superuser",
+            Self::TimescaledbInternal => "the owner of the extension, or a superuser",
         }
     }
 }
@@ -83,6 +116,8 @@ pub struct Verdict {
     pub demands: &'static str,
     /// Whether it holds.
     pub met: bool,
+    /// Whether the configuration wants it.
+    pub wanted: bool,
     /// What breaks it.
     pub broken: Vec<String>,
     /// Whether this admin's rights suffice.
@@ -94,92 +129,125 @@ pub struct Verdict {
     pub remedy: Option<String>,
 }
 
-/// Judges what was observed.
-pub fn judge(observed: &[Observed], database: &str) -> Vec<Verdict> {
+/// Judges what was observed; `off` names the lines that the configuration does not want.
+pub fn judge(observed: &[Observed], off: &BTreeSet<String>, database: &str) -> Vec<Verdict> {
     observed
         .iter()
         .map(|seen| Verdict {
             line: seen.line,
             demands: seen.line.demands(),
             met: seen.broken.is_empty(),
-            broken: seen.broken.clone(),
-            may_mend: seen.may_mend,
+            wanted: !off.contains(seen.line.key()),
+            broken: seen.broken.iter().map(|b| b.object.clone()).collect(),
+            may_mend: seen.broken.iter().all(|b| b.may_mend),
             needs: seen.line.needs(),
-            remedy: (!seen.broken.is_empty()).then(|| remedy(seen, database).to_string().trim_end().to_owned()),
+            remedy: (!seen.broken.is_empty()).then(|| {
+                remedy(seen.line, &seen.broken, database)
+                    .to_string()
+                    .trim_end()
+                    .to_owned()
+            }),
         })
         .collect()
 }
 
-fn remedy(seen: &Observed, database: &str) -> Sql {
-    let each = |head: &'static str, tail: &'static str| {
-        seen.broken
-            .iter()
-            .fold(Sql::default(), |sql, name| sql.text(head).ident(name).text(tail))
-    };
-    match seen.line {
-        Line::TenantsConnect => Sql::new("GRANT CONNECT ON DATABASE ")
-            .ident(database)
-            .text(" TO tenantctl_tenants;"),
-        Line::OwnerDefaultPrivileges => Sql::new(
-            "ALTER DEFAULT PRIVILEGES FOR ROLE tenantctl_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;\n\
-             ALTER DEFAULT PRIVILEGES FOR ROLE tenantctl_owner REVOKE USAGE ON TYPES FROM PUBLIC;",
-        ),
-        Line::PublicSchemaCreate => Sql::new("REVOKE CREATE ON SCHEMA public FROM PUBLIC;"),
-        Line::DatabasePublic => each("REVOKE CONNECT, TEMPORARY, CREATE ON DATABASE ", " FROM PUBLIC;\n"),
-        Line::LanguagePublic => each("REVOKE USAGE ON LANGUAGE ", " FROM PUBLIC;\n"),
-        // The names come with their argument types from regprocedure, which quotes them.
-        Line::BuiltinFunctions => {
-            seen.broken.iter().fold(
-                Sql::default(),
-                |sql, name| match crate::pg::sql::FunctionSignature::parse(name) {
-                    Some(function) => sql
-                        .text("REVOKE EXECUTE ON FUNCTION ")
-                        .function("pg_catalog", &function)
-                        .text(" FROM PUBLIC;\n"),
-                    None => sql,
-                },
-            )
-        }
-        Line::StatisticsViews => each("REVOKE SELECT ON pg_catalog.", " FROM PUBLIC;\n"),
+/// The SQL that mends these objects of a line.
+pub fn remedy(line: Line, broken: &[Broken], database: &str) -> Sql {
+    let mut sql = Sql::default();
+    for b in broken {
+        let name = b.object.as_str();
+        sql = match line {
+            Line::TenantsConnect => sql
+                .text("GRANT CONNECT ON DATABASE ")
+                .ident(database)
+                .text(" TO tenantctl_tenants;\n"),
+            Line::OwnerDefaultPrivileges if name == "functions" => {
+                sql.text("ALTER DEFAULT PRIVILEGES FOR ROLE tenantctl_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;\n")
+            }
+            Line::OwnerDefaultPrivileges => {
+                sql.text("ALTER DEFAULT PRIVILEGES FOR ROLE tenantctl_owner REVOKE USAGE ON TYPES FROM PUBLIC;\n")
+            }
+            Line::PublicSchemaCreate => sql.text("REVOKE CREATE ON SCHEMA public FROM PUBLIC;\n"),
+            // The owner's rights first: an admin who came in by PUBLIC's would lock itself out.
+            Line::DatabasePublic => rights(sql, b, "CONNECT", "CONNECT, TEMPORARY, CREATE", |sql| {
+                sql.text("DATABASE ").ident(name)
+            }),
+            Line::LanguagePublic => rights(sql, b, "USAGE", "USAGE", |sql| sql.text("LANGUAGE ").ident(name)),
+            Line::BuiltinFunctions => match FunctionSignature::parse(name) {
+                Some(function) => rights(sql, b, "EXECUTE", "EXECUTE", |sql| {
+                    sql.text("FUNCTION ").function("pg_catalog", &function)
+                }),
+                None => sql,
+            },
+            Line::StatisticsViews => {
+                let sql = rights(sql, b, "SELECT", "SELECT", |sql| sql.qualified("pg_catalog", name));
+                sql.text("GRANT SELECT ON ")
+                    .qualified("pg_catalog", name)
+                    .text(" TO pg_monitor;\n")
+            }
+            Line::TimescaledbInternal => sql.text("REVOKE USAGE ON SCHEMA ").ident(name).text(" FROM PUBLIC;\n"),
+        };
     }
+    sql
+}
+
+fn rights(mut sql: Sql, broken: &Broken, keep: &'static str, take: &'static str, object: impl Fn(Sql) -> Sql) -> Sql {
+    if broken.grant_owner {
+        sql = object(sql.text("GRANT ").text(keep).text(" ON "))
+            .text(" TO ")
+            .ident(OWNER_ROLE)
+            .text(";\n");
+    }
+    if broken.revoke {
+        sql = object(sql.text("REVOKE ").text(take).text(" ON ")).text(" FROM PUBLIC;\n");
+    }
+    sql
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn broken(object: &str, grant_owner: bool, may_mend: bool) -> Broken {
+        Broken {
+            object: object.into(),
+            revoke: true,
+            grant_owner,
+            may_mend,
+        }
+    }
+
     #[test]
     fn a_broken_line_names_who_can_mend_it_and_how() {
         let seen = [
             Observed {
                 line: Line::DatabasePublic,
-                broken: vec!["postgres".into(), "a b".into()],
-                may_mend: false,
+                broken: vec![broken("db", true, true), broken("a b", false, false)],
             },
             Observed {
                 line: Line::PublicSchemaCreate,
                 broken: vec![],
-                may_mend: true,
             },
             Observed {
                 line: Line::BuiltinFunctions,
-                broken: vec!["pg_notify(text, text)".into()],
-                may_mend: true,
+                broken: vec![broken("pg_notify(text, text)", false, true)],
             },
         ];
-        let verdicts = judge(&seen, "db");
-        assert!(!verdicts[0].met && verdicts[0].needs.contains("superuser"));
+        let verdicts = judge(&seen, &BTreeSet::from(["builtin_functions".to_owned()]), "db");
+        assert!(!verdicts[0].met && !verdicts[0].may_mend && verdicts[0].needs.contains("superuser"));
         assert_eq!(
             verdicts[0].remedy.as_deref(),
             Some(
-                "REVOKE CONNECT, TEMPORARY, CREATE ON DATABASE \"postgres\" FROM PUBLIC;\n\
+                "GRANT CONNECT ON DATABASE \"db\" TO \"tenantctl_owner\";\n\
+                 REVOKE CONNECT, TEMPORARY, CREATE ON DATABASE \"db\" FROM PUBLIC;\n\
                  REVOKE CONNECT, TEMPORARY, CREATE ON DATABASE \"a b\" FROM PUBLIC;"
             )
         );
-        assert!(verdicts[1].met && verdicts[1].remedy.is_none());
+        assert!(verdicts[1].met && verdicts[1].remedy.is_none() && verdicts[1].wanted);
         assert_eq!(
             verdicts[2].remedy.as_deref(),
             Some("REVOKE EXECUTE ON FUNCTION \"pg_catalog\".\"pg_notify\"(text, text) FROM PUBLIC;")
         );
+        assert!(!verdicts[2].wanted);
     }
 }

@@ -6,6 +6,7 @@ pub mod drop;
 pub mod hardening;
 pub mod init;
 pub mod provision;
+pub mod secure;
 pub mod standard;
 
 use std::borrow::Cow;

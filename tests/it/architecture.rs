@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("settings", &["cli", "config", "pg", "catalog"]),
     ("installer", &["catalog", "pg", "plan"]),
     ("provisioner", &["catalog", "interrupt", "pg", "plan"]),
+    ("hardener", &["catalog", "interrupt", "pg", "plan"]),
     ("cluster", &["pg"]),
     (
         "bench",
@@ -45,6 +46,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "cluster",
             "commands",
             "config",
+            "hardener",
             "installer",
             "interrupt",
             "pg",
