@@ -139,6 +139,9 @@ pub enum Command {
     /// role) and changes what differs; data is never touched, and objects that are not the template's are left alone.
     /// --all also applies the lines that concern the whole database, those of `hardening:` in the configuration.
     Secure(SecureArgs),
+    /// Show and prune the audit logs of tenants
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Measure this cluster against the performance targets
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -163,6 +166,7 @@ impl Command {
             Self::Show(_) => "show",
             Self::Drop(_) => "drop",
             Self::Secure(_) => "secure",
+            Self::Audit(_) => "audit",
             Self::Bench(_) => "bench",
             Self::Demo(_) => "demo",
             Self::Completions(_) => "completions",
@@ -258,6 +262,81 @@ pub struct SecureArgs {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub jobs: Option<u16>,
     /// Print the SQL instead of running it
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Show and prune the audit logs of tenants.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Show what a tenant changed, newest first
+    ///
+    /// Of an update the columns that differ, of other changes the row; -o json has rows in full.
+    Show(AuditShowArgs),
+    /// Remove old entries
+    ///
+    /// In transactions of some ten thousand entries each; whatever ends the command, the rest is for the next run.
+    Prune(AuditPruneArgs),
+}
+
+/// Arguments of `audit show`.
+#[derive(Debug, Args)]
+pub struct AuditShowArgs {
+    /// Tenant id
+    #[arg(value_name = "TENANT")]
+    pub tenant: String,
+    /// Only changes of this table
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<String>,
+    /// Only changes of this kind
+    #[arg(long, value_enum, value_name = "OPERATION")]
+    pub operation: Option<AuditOperation>,
+    /// Only changes since this time, such as 2026-01-31 or 2026-01-31T12:00:00Z; UTC where it names no zone
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// At most so many
+    #[arg(short, long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub limit: u32,
+}
+
+/// What was done to a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AuditOperation {
+    /// A row was added
+    Insert,
+    /// A row was changed
+    Update,
+    /// A row was removed
+    Delete,
+    /// A table was emptied
+    Truncate,
+}
+
+impl AuditOperation {
+    /// The word in the audit log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Insert => "INSERT",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Truncate => "TRUNCATE",
+        }
+    }
+}
+
+/// Arguments of `audit prune`.
+#[derive(Debug, Args)]
+pub struct AuditPruneArgs {
+    /// Tenant ids
+    #[arg(value_name = "TENANT", conflicts_with = "all")]
+    pub tenants: Vec<String>,
+    /// All tenants
+    #[arg(long)]
+    pub all: bool,
+    /// Remove entries older than so many days [default: audit.keep_days]
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub older_than: Option<u32>,
+    /// Count them instead of removing them
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -220,7 +220,7 @@ impl Hardener {
             tenant_id: planned.tenant.tenant_id.clone(),
             schema_name: planned.tenant.schema_name.to_string(),
             changes: Vec::new(),
-            unmet: planned.unmet,
+            unmet: Vec::new(),
         };
         let mut todo = planned.plans;
         for attempt in 0..2 {
@@ -243,14 +243,14 @@ impl Hardener {
                     Err(failure) => return Err(failure.error),
                 }
             }
-            let mut again = self.plan_again(session, &planned.tenant.tenant_id).await?;
-            done.unmet.append(&mut again.unmet);
-            done.unmet.dedup();
+            let again = self.plan_again(session, &planned.tenant.tenant_id).await?;
             if !stale {
-                let left = again.plans.iter().flat_map(changes).map(|c| c.change);
+                // What was refused is said with its cause; anything else that is left must not pass for done.
                 if done.unmet.is_empty() {
+                    let left = again.plans.iter().flat_map(changes).map(|c| c.change);
                     done.unmet.extend(left.map(|change| format!("still to do: {change}")));
                 }
+                done.unmet.extend(again.unmet);
                 break;
             }
             todo = again.plans;

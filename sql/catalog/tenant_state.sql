@@ -47,7 +47,7 @@ WITH wanted AS MATERIALIZED (
     SELECT r.oid, pg_catalog.json_agg(pg_catalog.json_build_object(
         'name', y.polname,
         -- The constant true, whatever place in the source it was read from.
-        'plain', y.polpermissive AND y.polcmd = '*'
+        'plain', y.polpermissive AND y.polcmd = '*' AND y.polqual IS NOT NULL AND y.polwithcheck IS NOT NULL
             AND y.polqual::text ~ '^\{CONST :consttype 16 [^{}]*:constisnull false [^{}]*:constvalue 1 \[ 1 0 0 0 0 0 0 0 \]\}$'
             AND y.polwithcheck::text ~ '^\{CONST :consttype 16 [^{}]*:constisnull false [^{}]*:constvalue 1 \[ 1 0 0 0 0 0 0 0 \]\}$',
         'roles', (SELECT COALESCE(pg_catalog.json_agg(CASE u.role WHEN 0 THEN '' ELSE COALESCE(g.rolname, u.role::text) END), '[]')
@@ -61,10 +61,10 @@ WITH wanted AS MATERIALIZED (
         'function', pg_catalog.json_build_array(n.nspname, p.proname),
         'events', t.tgtype,
         'enabled', t.tgenabled,
-        -- Each argument ends with a zero byte; what escape encoding makes of them is undone for the rest.
+        -- Of ours only. Each argument ends with a zero byte; what escape encoding makes of the rest is undone.
         'arguments', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.convert_from(pg_catalog.decode(a.text, 'escape'), 'UTF8') ORDER BY a.place)
             FROM pg_catalog.string_to_table(pg_catalog.encode(t.tgargs, 'escape'), '\000') WITH ORDINALITY a (text, place)
-            WHERE a.place <= t.tgnargs), '[]'),
+            WHERE a.place <= t.tgnargs AND t.tgname LIKE 'tenantctl\_%'), '[]'),
         'transition', pg_catalog.json_build_array(t.tgoldtable, t.tgnewtable),
         'unconditional', t.tgqual IS NULL AND pg_catalog.cardinality(t.tgattr::int2[]) = 0
         )) AS triggers

@@ -1,5 +1,6 @@
 //! The commands, one thin module each. They read like tables of contents; the work is elsewhere.
 
+pub mod audit;
 pub mod bench;
 pub mod demo;
 pub mod docs;
@@ -14,7 +15,7 @@ use std::future::Future;
 
 use serde::Serialize;
 
-use crate::cli::{BenchCommand, Cli, Command};
+use crate::cli::{AuditCommand, BenchCommand, Cli, Command};
 use crate::error::{ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::plan::Plan;
@@ -100,6 +101,8 @@ pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt) -> Result<Statu
         Command::Drop(args) => until(interrupt, 3, drop::run(&ctx, args)).await,
         // Each tenant is whole before or after; what is under way is bounded by the time limit.
         Command::Secure(args) => until(interrupt, 2, secure::run(&ctx, args)).await,
+        Command::Audit(AuditCommand::Show(args)) => until(interrupt, 1, audit::show(&ctx, args)).await,
+        Command::Audit(AuditCommand::Prune(args)) => until(interrupt, 2, audit::prune(&ctx, args)).await,
         // It has a database to drop before it ends.
         Command::Bench(BenchCommand::Provisioning(args)) => until(interrupt, 2, bench::provisioning(&ctx, args)).await,
         Command::Demo(_) | Command::Completions(_) | Command::Man(_) => Ok(Status::Done),

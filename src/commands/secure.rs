@@ -71,8 +71,7 @@ impl Render for Report {
             ));
             for change in &tenant.changes {
                 text.push_str(&format!("  {} {}\n", ui.good("changed"), change.change));
-                let statements = change.sql.lines().filter(|line| !line.starts_with("SET LOCAL"));
-                let mut statements: Vec<&str> = statements.collect();
+                let mut statements = statements(&change.sql);
                 let more = statements.len().saturating_sub(12);
                 statements.truncate(12);
                 for line in statements {
@@ -97,6 +96,19 @@ impl Render for Report {
         }
         text.trim_end().to_owned()
     }
+}
+
+/// The statements of a change, without the bodies of functions and without what only prepares.
+fn statements(sql: &str) -> Vec<&str> {
+    let mut in_body = false;
+    sql.lines()
+        .filter_map(|line| {
+            let was_in_body = in_body;
+            in_body ^= line.matches("$standard$").count() == 1;
+            let shown = line.split(" AS $standard$").next().unwrap_or(line);
+            (!was_in_body && !line.starts_with("SET LOCAL")).then_some(shown)
+        })
+        .collect()
 }
 
 /// The first names of a list, and how many there are beside them.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{as_admin, as_owner};
 use crate::pg::sql::{FunctionSignature, Sql};
-use crate::tenant::{Audit, AuditMode, Limits, ModuleObjects, OWNER_ROLE, TENANTS_ROLE};
+use crate::tenant::{Audit, AuditMode, Limits, ModuleObjects, OWNER_ROLE, SchemaName, TENANTS_ROLE};
 
 /// Tables that every tenant has beside its template's; it may read them.
 pub const STANDARD_TABLES: [&str; 2] = ["audit_log", "tenant_usage"];
@@ -264,18 +264,69 @@ impl Observed {
     }
 }
 
+impl Observed {
+    /// What `secure` may touch: what is the owner's, and of the standard what an admin has made by hand. What belongs
+    /// to a tenant may hold code of its, and is nobody's to adopt; what is not the standard's is not ours to give away.
+    fn adoptable(&self, wanted: &Wanted<'_>) -> Self {
+        let objects = wanted.objects;
+        let relation = |r: &Relation| {
+            STANDARD_TABLES.contains(&r.name.as_str())
+                || [&objects.tables, &objects.views, &objects.sequences]
+                    .into_iter()
+                    .any(|names| names.contains(&r.name))
+        };
+        let function = |f: &Function| is_standard_function(&f.signature) || objects.functions.contains(&f.signature);
+        let ours = |owner: &str, known: bool| owner == OWNER_ROLE || (known && !is_tenant_role(owner));
+        let mut mine = self.clone();
+        mine.relations.retain(|r| ours(&r.owner, relation(r)));
+        mine.functions.retain(|f| ours(&f.owner, function(f)));
+        mine.types.retain(|t| ours(&t.owner, objects.types.contains(&t.name)));
+        mine
+    }
+
+    /// The objects that belong to a tenant's role, kind and name.
+    fn tenant_owned(&self) -> impl Iterator<Item = (&'static str, &str, &str)> {
+        let relations = self
+            .relations
+            .iter()
+            .map(|r| ("relation", r.name.as_str(), r.owner.as_str()));
+        let functions = self
+            .functions
+            .iter()
+            .map(|f| ("function", f.signature.as_str(), f.owner.as_str()));
+        let types = self.types.iter().map(|t| ("type", t.name.as_str(), t.owner.as_str()));
+        relations
+            .chain(functions)
+            .chain(types)
+            .filter(|(_, _, owner)| is_tenant_role(owner))
+    }
+}
+
+fn is_standard_function(signature: &str) -> bool {
+    STANDARD_FUNCTIONS
+        .iter()
+        .any(|(name, _)| signature.strip_suffix("()") == Some(name))
+}
+
+/// Whether a role has the shape of a tenant's.
+fn is_tenant_role(role: &str) -> bool {
+    role.strip_suffix("_user")
+        .is_some_and(|schema| SchemaName::from_registry(schema).is_ok())
+}
+
 /// A change: what it is for, and the SQL. The search path is empty, the role the owner's unless the SQL says otherwise.
 pub type Change = (Cow<'static, str>, Sql);
 
 /// The steps from what there is to what is wanted, in the schema; empty when it is so already.
 pub fn schema_changes(wanted: &Wanted<'_>, now: &Observed) -> Vec<Change> {
+    let mine = now.adoptable(wanted);
     let mut changes: Vec<Change> = Vec::new();
     let mut add = |what: &'static str, sql: Sql| {
         if !sql.is_empty() {
             changes.push((what.into(), sql));
         }
     };
-    add("give everything to the owner", ownership(wanted, now));
+    add("give everything to the owner", ownership(wanted, &mine));
     let missing: Vec<&str> = STANDARD_TABLES
         .into_iter()
         .filter(|name| !now.relations.iter().any(|r| r.name == *name))
@@ -283,11 +334,11 @@ pub fn schema_changes(wanted: &Wanted<'_>, now: &Observed) -> Vec<Change> {
     if missing.len() == STANDARD_TABLES.len() {
         add("create audit log and usage", standard_tables(wanted.schema));
     }
-    add("create the functions of audit and limits", functions(wanted, now));
-    add("take back rights that nobody is to have", revokes(wanted, now));
-    add("grant the tenant its rows, not its structure", grants(wanted, now));
-    add("enable and force row security", row_security(wanted, now));
-    let (audit, limits, recount) = triggers(wanted, now);
+    add("create the functions of audit and limits", functions(wanted, &mine));
+    add("take back rights that nobody is to have", revokes(wanted, &mine));
+    add("grant the tenant its rows, not its structure", grants(wanted, &mine));
+    add("enable and force row security", row_security(wanted, &mine));
+    let (audit, limits, recount) = triggers(wanted, &mine);
     add("audit every change", audit);
     add("hold the tenant to its limits", limits);
     add("count what the limits are held against", recount);
@@ -318,6 +369,14 @@ pub fn beyond_repair(wanted: &Wanted<'_>, now: &Observed) -> Vec<String> {
             None if present.iter().any(Option::is_some) => problems.push(format!("table {name} is missing")),
             _ => {}
         }
+    }
+    if now.owner != OWNER_ROLE && is_tenant_role(&now.owner) {
+        problems.push(format!("the schema belongs to tenant role {}", now.owner));
+    }
+    for (kind, name, owner) in now.tenant_owned() {
+        problems.push(format!(
+            "{kind} {name} belongs to tenant role {owner} and may hold code of that tenant, so it is not adopted"
+        ));
     }
     if now.role.is_none() {
         problems.push(format!("role {} is missing", wanted.role));
@@ -402,9 +461,7 @@ fn rights<'a>(
         all.push((kind, &r.name, &r.grants, rights));
     }
     for f in &now.functions {
-        let ours = STANDARD_FUNCTIONS
-            .iter()
-            .any(|(name, _)| f.signature == format!("{name}()"));
+        let ours = is_standard_function(&f.signature);
         let rights: Option<&'static [&'static str]> = match (ours, objects.functions.contains(&f.signature)) {
             (true, _) => Some(&[]),
             (false, true) => Some(&["EXECUTE"]),
@@ -646,6 +703,7 @@ fn row_security(wanted: &Wanted<'_>, now: &Observed) -> Sql {
 #[derive(Clone, Copy)]
 struct Event {
     name: &'static str,
+    keyword: &'static str,
     bit: i16,
     referencing: &'static str,
     old: bool,
@@ -655,6 +713,7 @@ struct Event {
 const EVENTS: [Event; 4] = [
     Event {
         name: "insert",
+        keyword: "INSERT",
         bit: 4,
         referencing: "REFERENCING NEW TABLE AS new_rows ",
         old: false,
@@ -662,6 +721,7 @@ const EVENTS: [Event; 4] = [
     },
     Event {
         name: "delete",
+        keyword: "DELETE",
         bit: 8,
         referencing: "REFERENCING OLD TABLE AS old_rows ",
         old: true,
@@ -669,6 +729,7 @@ const EVENTS: [Event; 4] = [
     },
     Event {
         name: "update",
+        keyword: "UPDATE",
         bit: 16,
         referencing: "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows ",
         old: true,
@@ -676,6 +737,7 @@ const EVENTS: [Event; 4] = [
     },
     Event {
         name: "truncate",
+        keyword: "TRUNCATE",
         bit: 32,
         referencing: "",
         old: false,
@@ -820,7 +882,7 @@ fn triggers(wanted: &Wanted<'_>, now: &Observed) -> (Sql, Sql, Sql) {
         let mut sql = Sql::new("CREATE OR REPLACE TRIGGER ")
             .ident(name)
             .text(" AFTER ")
-            .text(event.name)
+            .text(event.keyword)
             .text(" ON ")
             .qualified(wanted.schema, table)
             .text(" ")
