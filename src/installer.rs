@@ -254,10 +254,9 @@ async fn install_template_locked(
     };
     let rights = schema_changes(&wanted, &Observed::fresh(&known))
         .into_iter()
-        .fold(
-            Sql::new("SAVEPOINT rights;\nSET LOCAL search_path = '';\n"),
-            |sql, (_, step)| sql.append(step).text("\n"),
-        )
+        .fold(Sql::new("SAVEPOINT rights;\n"), |sql, (_, step)| {
+            sql.append(step).text("\n")
+        })
         .text("ROLLBACK TO SAVEPOINT rights;");
     session
         .batch(&rights, "bring the template to a tenant's standard")

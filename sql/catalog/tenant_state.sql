@@ -86,12 +86,14 @@ WITH wanted AS MATERIALIZED (
     GROUP BY r.namespace
 ), function_documents AS (
     SELECT m.namespace, pg_catalog.json_agg(pg_catalog.json_build_object(
-        'signature', p.proname || '(' || pg_catalog.oidvectortypes(p.proargtypes) || ')',
+        -- As init saw it in the template's schema, on whose path types of the same schema need no prefix.
+        'signature', p.proname || '(' || pg_catalog.replace(pg_catalog.oidvectortypes(p.proargtypes), w.nspname || '.', '') || ')',
         'owner', pg_catalog.pg_get_userbyid(p.proowner), 'grants', COALESCE(x.grants, '[]'),
         'body', CASE WHEN p.proname IN ('audit_changes', 'enforce_limits') THEN p.prosrc END,
         'definer', p.prosecdef, 'settings', COALESCE(pg_catalog.to_json(p.proconfig), '[]'),
         'trigger', p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype AND l.lanname = 'plpgsql')) AS documents
     FROM members m JOIN pg_catalog.pg_proc p ON p.oid = m.objid
+    JOIN wanted w ON w.oid = m.namespace
     JOIN pg_catalog.pg_language l ON l.oid = p.prolang
     LEFT JOIN rights x ON x.class = 'f' AND x.oid = p.oid
     WHERE m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass

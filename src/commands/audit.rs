@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::pg::record;
 use crate::tenant::TenantId;
 use crate::ui::table::Grid;
-use crate::ui::{Render, Ui, count};
+use crate::ui::{Render, Ui, count, printable};
 
 /// The newest entries of one tenant's audit log.
 #[derive(Debug, Serialize)]
@@ -50,16 +50,16 @@ impl Render for Entries {
                 e.operation.clone(),
                 e.table.clone(),
                 e.role_name.clone(),
-                e.application_name.escape_debug().to_string(),
+                printable(&e.application_name),
                 e.client_address.clone().unwrap_or_else(|| "local".into()),
-                change(e),
+                printable(&change(e)),
             ]);
         }
         grid.render()
     }
 }
 
-/// The row in one line: of an update what differs, of the rest all. JSON escapes whatever a terminal could obey.
+/// The row in one line: of an update what differs, of the rest all.
 fn change(entry: &Entry) -> String {
     let columns =
         |row: &RawValue| serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(row.get()).unwrap_or_default();
@@ -70,7 +70,7 @@ fn change(entry: &Entry) -> String {
                 .iter()
                 .filter_map(|(name, new)| {
                     let old = before.get(name).map_or("null", |old| old.get());
-                    (old != new.get()).then(|| format!("{}: {old} -> {new}", name.escape_debug()))
+                    (old != new.get()).then(|| format!("{name}: {old} -> {new}"))
                 })
                 .collect();
             if changed.is_empty() {

@@ -111,7 +111,7 @@ impl AuditPolicy {
             None if template.directory.is_none() => Some(fields.get("tables")?),
             own => own,
         };
-        let own_tables = fields.own("tables").is_some();
+        let own_tables = fields.own("tables").is_some() && parent.built_in("audit").is_some();
         let tables = match tables {
             Some(at) if !at.is_null() => at.entries(names::identifier)?,
             _ => Vec::new(),

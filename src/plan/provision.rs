@@ -53,7 +53,7 @@ pub fn plan(new: &NewTenant<'_>) -> Plan {
     append_tenant_objects(&mut plan, new, &modules);
     plan.step(
         "record the operation, unless the time limit has passed",
-        record_done("provision", Some(new.id.as_str()), new.timeout),
+        Sql::new("SET LOCAL search_path = '';\n").append(record_done("provision", Some(new.id.as_str()), new.timeout)),
     );
     plan
 }
@@ -87,7 +87,6 @@ fn append_tenant_objects(plan: &mut Plan, new: &NewTenant<'_>, modules: &[&Modul
             as_admin().text("\n").append(sql).append(as_owner()),
         );
     }
-    plan.step("look names up nowhere", Sql::new("SET LOCAL search_path = '';"));
     let objects: ModuleObjects = modules.iter().map(|m| &m.objects).collect();
     let audit = audited(new, &objects);
     let wanted = Wanted {

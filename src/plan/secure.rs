@@ -64,7 +64,9 @@ fn begin(tenant: &Tenant<'_>, title: String) -> Plan {
             .text(" AND schema_name = ")
             .literal(tenant.schema.as_str())
             // Nothing to lock: somebody dropped it meanwhile, and division by zero ends the transaction.
-            .text(" FOR UPDATE)\nSELECT 1 / pg_catalog.count(*) FROM locked;"),
+            .text(" FOR UPDATE)\nSELECT 1 / pg_catalog.count(*) FROM locked;\nSET LOCAL search_path = ")
+            .ident(tenant.schema.as_str())
+            .text(", pg_temp;"),
     );
     plan
 }
@@ -72,9 +74,11 @@ fn begin(tenant: &Tenant<'_>, title: String) -> Plan {
 fn end(mut plan: Plan, tenant: &Tenant<'_>) -> Plan {
     plan.step(
         "record the operation, unless the time limit has passed",
-        as_owner()
-            .text("\n")
-            .append(record_done("secure", Some(tenant.id.as_str()), tenant.timeout)),
+        as_owner().text("\nSET LOCAL search_path = '';\n").append(record_done(
+            "secure",
+            Some(tenant.id.as_str()),
+            tenant.timeout,
+        )),
     );
     plan
 }

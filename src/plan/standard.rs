@@ -14,14 +14,16 @@ use super::{as_admin, as_owner};
 use crate::pg::sql::{FunctionSignature, Sql};
 use crate::tenant::{Audit, AuditMode, Limits, ModuleObjects, OWNER_ROLE, SchemaName, TENANTS_ROLE};
 
-/// Tables that every tenant has beside its template's; it may read them.
-pub const STANDARD_TABLES: [&str; 2] = ["audit_log", "tenant_usage"];
+/// Tables that every tenant has beside its template's, with what makes them; it may read them.
+pub const STANDARD_TABLES: [(&str, &str); 2] = [
+    ("audit_log", include_str!("../../sql/standard/audit_log.sql")),
+    ("tenant_usage", include_str!("../../sql/standard/tenant_usage.sql")),
+];
 /// The functions behind the triggers, with their bodies; the same text for every tenant.
 pub const STANDARD_FUNCTIONS: [(&str, &str); 2] = [
     ("audit_changes", include_str!("../../sql/standard/audit_changes.sql")),
     ("enforce_limits", include_str!("../../sql/standard/enforce_limits.sql")),
 ];
-const TABLES: &str = include_str!("../../sql/standard/tables.sql");
 /// The longest table name for which both policy names fit into 63 bytes.
 pub const TABLE_NAME_MAX: usize = 63 - "_tenant_isolation".len();
 
@@ -270,7 +272,7 @@ impl Observed {
     fn adoptable(&self, wanted: &Wanted<'_>) -> Self {
         let objects = wanted.objects;
         let relation = |r: &Relation| {
-            STANDARD_TABLES.contains(&r.name.as_str())
+            is_standard_table(&r.name)
                 || [&objects.tables, &objects.views, &objects.sequences]
                     .into_iter()
                     .any(|names| names.contains(&r.name))
@@ -302,6 +304,10 @@ impl Observed {
     }
 }
 
+fn is_standard_table(name: &str) -> bool {
+    STANDARD_TABLES.iter().any(|(table, _)| *table == name)
+}
+
 fn is_standard_function(signature: &str) -> bool {
     STANDARD_FUNCTIONS
         .iter()
@@ -314,7 +320,8 @@ fn is_tenant_role(role: &str) -> bool {
         .is_some_and(|schema| SchemaName::from_registry(schema).is_ok())
 }
 
-/// A change: what it is for, and the SQL. The search path is empty, the role the owner's unless the SQL says otherwise.
+/// A change: what it is for, and the SQL. It wants to be run as the owner, with the schema as search path: the types of
+/// functions' arguments are the only names that are not qualified.
 pub type Change = (Cow<'static, str>, Sql);
 
 /// The steps from what there is to what is wanted, in the schema; empty when it is so already.
@@ -327,12 +334,10 @@ pub fn schema_changes(wanted: &Wanted<'_>, now: &Observed) -> Vec<Change> {
         }
     };
     add("give everything to the owner", ownership(wanted, &mine));
-    let missing: Vec<&str> = STANDARD_TABLES
-        .into_iter()
-        .filter(|name| !now.relations.iter().any(|r| r.name == *name))
-        .collect();
-    if missing.len() == STANDARD_TABLES.len() {
-        add("create audit log and usage", standard_tables(wanted.schema));
+    for (name, sql) in STANDARD_TABLES {
+        if !now.relations.iter().any(|r| r.name == name) {
+            add("create what every tenant has beside its template", Sql::new(sql));
+        }
     }
     add("create the functions of audit and limits", functions(wanted, &mine));
     add("take back rights that nobody is to have", revokes(wanted, &mine));
@@ -362,12 +367,9 @@ pub fn beyond_repair(wanted: &Wanted<'_>, now: &Observed) -> Vec<String> {
             }
         }
     }
-    let present = STANDARD_TABLES.map(|name| now.relations.iter().find(|r| r.name == name));
-    for (name, relation) in STANDARD_TABLES.iter().zip(&present) {
-        match relation {
-            Some(r) if r.kind != 'r' => problems.push(format!("{name} is not a table")),
-            None if present.iter().any(Option::is_some) => problems.push(format!("table {name} is missing")),
-            _ => {}
+    for (name, _) in STANDARD_TABLES {
+        if now.relations.iter().any(|r| r.name == name && r.kind != 'r') {
+            problems.push(format!("{name} is not a table"));
         }
     }
     if now.owner != OWNER_ROLE && is_tenant_role(&now.owner) {
@@ -441,7 +443,7 @@ fn rights<'a>(
     let mut all: Vec<(Kind, &str, &[Grant], Option<&'static [&'static str]>)> =
         vec![(Kind::Schema, "", &now.grants, Some(&["USAGE"]))];
     for r in &now.relations {
-        let standard = STANDARD_TABLES.contains(&r.name.as_str());
+        let standard = is_standard_table(&r.name);
         let (kind, rights): (Kind, &'static [&'static str]) = match r.kind {
             'S' => (Kind::Sequence, &["USAGE", "SELECT"]),
             'v' => (Kind::Table, &["SELECT"]),
@@ -539,10 +541,10 @@ fn grants(wanted: &Wanted<'_>, now: &Observed) -> Sql {
         }
     }
     // The standard's tables are made in the same plan where they are missing.
-    if !now.relations.iter().any(|r| STANDARD_TABLES.contains(&r.name.as_str())) {
-        to.entry((Kind::Table, &["SELECT"]))
-            .or_default()
-            .extend(STANDARD_TABLES);
+    for (name, _) in STANDARD_TABLES {
+        if !now.relations.iter().any(|r| r.name == name) {
+            to.entry((Kind::Table, &["SELECT"])).or_default().push(name);
+        }
     }
     to.into_iter().fold(Sql::default(), |mut sql, ((kind, rights), names)| {
         sql = sql.text("GRANT ");
@@ -588,14 +590,6 @@ fn ownership(wanted: &Wanted<'_>, now: &Observed) -> Sql {
     }
 }
 
-fn standard_tables(schema: &str) -> Sql {
-    Sql::new("SET LOCAL search_path = ")
-        .ident(schema)
-        .text(", pg_temp;\n")
-        .text(TABLES)
-        .text("SET LOCAL search_path = '';")
-}
-
 /// Settings of a standard function. A tenant's own would follow it otherwise: names would resolve on its search path,
 /// and floating point numbers could be written to the log with fewer digits than they have.
 fn settings(schema: &str, function: &str) -> Vec<String> {
@@ -638,12 +632,17 @@ fn functions(wanted: &Wanted<'_>, now: &Observed) -> Sql {
 
 fn row_security(wanted: &Wanted<'_>, now: &Observed) -> Sql {
     let mut sql = Sql::default();
-    let tables = wanted.objects.tables.iter().map(String::as_str).chain(STANDARD_TABLES);
+    let tables = wanted
+        .objects
+        .tables
+        .iter()
+        .map(String::as_str)
+        .chain(STANDARD_TABLES.map(|(name, _)| name));
     for table in tables {
         let relation = now.relations.iter().find(|r| r.name == table);
         let relation = match relation {
             Some(r) if matches!(r.kind, 'r' | 'p') => Some(r),
-            None if STANDARD_TABLES.contains(&table) => None,
+            None if is_standard_table(table) => None,
             _ => continue,
         };
         let policies = relation.map_or(&[][..], |r| &r.policies);
@@ -901,19 +900,20 @@ fn triggers(wanted: &Wanted<'_>, now: &Observed) -> (Sql, Sql, Sql) {
             limits = limits.append(sql);
         }
     }
-    let recount = recount(wanted, now, &counted, &changed);
+    if !now.relations.iter().any(|r| r.name == "tenant_usage") {
+        changed.extend(counted.iter().map(|limit| limit.table));
+    }
+    let recount = recount(now, &counted, &changed);
     (audit, limits, recount)
 }
 
 /// Counts anew what limit triggers were changed for. A new tenant has nothing to count.
-fn recount(wanted: &Wanted<'_>, now: &Observed, counted: &[&CountedLimit], changed: &BTreeSet<&str>) -> Sql {
+fn recount(now: &Observed, counted: &[&CountedLimit], changed: &BTreeSet<&str>) -> Sql {
     if now.fresh || changed.is_empty() {
         return Sql::default();
     }
     // Row security is on for the owner too, whose policies stand by now; `off` would raise an error instead.
-    let mut sql = Sql::new("SET LOCAL row_security = on;\nSET LOCAL search_path = ")
-        .ident(wanted.schema)
-        .text(", pg_temp;\n");
+    let mut sql = Sql::new("SET LOCAL row_security = on;\n");
     for limit in COUNTED_LIMITS.iter().filter(|l| changed.contains(l.table)) {
         sql = sql
             .text("DELETE FROM tenant_usage WHERE resource = ")
@@ -923,7 +923,7 @@ fn recount(wanted: &Wanted<'_>, now: &Observed, counted: &[&CountedLimit], chang
             sql = sql.text(limit.recount);
         }
     }
-    sql.text("SET LOCAL search_path = '';\nSET LOCAL row_security = off;\n")
+    sql.text("SET LOCAL row_security = off;\n")
 }
 
 /// The steps that bring the login role to the standard, as the admin; empty when it is so already or not there.

@@ -204,6 +204,19 @@ fn paint(on: bool, code: &str, text: &str) -> String {
     }
 }
 
+/// Text of somebody else's for a terminal: control characters, which it could obey, as `\u{..}`.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() {
+                c.escape_unicode().to_string()
+            } else {
+                c.to_string()
+            }
+        })
+        .collect()
+}
+
 /// A duration in milliseconds for people: `8.1 ms`, `2.35 s`.
 pub fn milliseconds(ms: f64) -> String {
     if ms < 1000.0 {

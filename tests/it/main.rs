@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod architecture;
+mod audit;
 mod benchmark;
 mod bulk;
 mod cli;
@@ -16,8 +17,10 @@ mod drop;
 mod hostile;
 mod init;
 mod kill;
+mod limits;
 mod passwords;
 mod provision;
+mod secure;
 mod show;
 mod support;
 mod template;

@@ -1,5 +1,5 @@
--- What every tenant has beside the template's objects: its audit log and the usage that its limits are held against.
--- Replayed as tenantctl_owner with the new schema as search path; the tenant gets SELECT on both.
+-- What changed in the tenant's audited tables. Replayed as tenantctl_owner with the tenant's schema as search path; the
+-- tenant gets SELECT.
 
 CREATE TABLE audit_log (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -15,11 +15,3 @@ CREATE TABLE audit_log (
 );
 -- Rows come in the order of their time, so that a few pages of index serve for finding and for pruning by age.
 CREATE INDEX audit_log_at ON audit_log USING brin (at);
-
--- Half of each page is free: counting updates a row in place.
-CREATE TABLE tenant_usage (
-    resource text NOT NULL,
-    scope text NOT NULL,
-    used bigint NOT NULL,
-    PRIMARY KEY (resource, scope)
-) WITH (fillfactor = 50);
