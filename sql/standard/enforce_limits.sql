@@ -13,7 +13,7 @@ BEGIN
             SELECT ARRAY[''], ARRAY[pg_catalog.count(*)] INTO scopes, changes FROM new_rows;
         ELSE
             SELECT ARRAY[''], ARRAY[- pg_catalog.count(*)] INTO scopes, changes FROM old_rows;
-            -- Their positions are gone by now, and no new ones can refer to them.
+            -- Their positions go with them, and no new ones can refer to them.
             DELETE FROM tenant_usage u USING old_rows o
             WHERE u.resource = 'positions_per_portfolio' AND u.scope = o.id::text;
         END IF;
@@ -61,11 +61,15 @@ BEGIN
     -- The counter's row lock lasts until the transaction ends: whoever wants the last place as well waits here, and
     -- sees in the end whether it was taken.
     FOR i IN 1 .. COALESCE(pg_catalog.cardinality(scopes), 0) LOOP
-        CONTINUE WHEN changes[i] = 0;
+        IF changes[i] <= 0 THEN
+            -- No row, no count: that of a portfolio which is being deleted with all its positions is gone already.
+            UPDATE tenant_usage SET used = used + changes[i] WHERE resource = TG_ARGV[0] AND scope = scopes[i];
+            CONTINUE;
+        END IF;
         INSERT INTO tenant_usage AS u (resource, scope, used) VALUES (TG_ARGV[0], scopes[i], changes[i])
         ON CONFLICT (resource, scope) DO UPDATE SET used = u.used + EXCLUDED.used
         RETURNING u.used INTO total;
-        IF changes[i] > 0 AND total > maximum THEN
+        IF total > maximum THEN
             RAISE EXCEPTION USING
                 ERRCODE = '53400',
                 CONSTRAINT = 'max_' || TG_ARGV[0],

@@ -334,8 +334,12 @@ FROM pg_class c WHERE c.relnamespace = '{schema}'::regnamespace AND c.relkind = 
 UNION ALL SELECT 'policy ' || p.polrelid::regclass || '.' || p.polname,
     p.polcmd::text || p.polpermissive::text || regexp_replace(p.polroles::regrole[]::text, '{schema}', 'x') || pg_get_expr(p.polqual, p.polrelid) || pg_get_expr(p.polwithcheck, p.polrelid)
 FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid WHERE c.relnamespace = '{schema}'::regnamespace
-UNION ALL SELECT 'acl ' || c.relname, regexp_replace(COALESCE(c.relacl::text, ''), '{schema}', 'x', 'g') || c.relrowsecurity || c.relforcerowsecurity || c.relowner::regrole
+UNION ALL SELECT 'acl ' || c.relname, regexp_replace(COALESCE(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::\"char\", c.relowner))::text, '{schema}', 'x', 'g') || c.relrowsecurity || c.relforcerowsecurity || c.relowner::regrole
 FROM pg_class c WHERE c.relnamespace = '{schema}'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
+UNION ALL SELECT 'trigger ' || c.relname || '.' || t.tgname, replace(pg_get_triggerdef(t.oid), '{schema}', 'x') || t.tgenabled::text
+FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid WHERE c.relnamespace = '{schema}'::regnamespace AND NOT t.tgisinternal
+UNION ALL SELECT 'function ' || p.proname || '(' || oidvectortypes(p.proargtypes) || ')', md5(p.prosrc) || p.prosecdef || replace(COALESCE(p.proconfig::text, ''), '{schema}', 'x') || replace(COALESCE(p.proacl, acldefault('f', p.proowner))::text, '{schema}', 'x')
+FROM pg_proc p WHERE p.pronamespace = '{schema}'::regnamespace
 UNION ALL SELECT 'schema', regexp_replace(COALESCE(nspacl::text, ''), '{schema}', 'x', 'g') || nspowner::regrole FROM pg_namespace WHERE nspname = '{schema}'
 UNION ALL SELECT 'role', rolconnlimit || rolcanlogin::text || rolsuper || rolcreaterole || rolcreatedb || rolbypassrls || rolreplication || (rolconfig IS NOT NULL)
 FROM pg_roles WHERE rolname = '{schema}_user'"
