@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use crate::catalog::template::Fingerprint;
 use crate::catalog::{self, foundation, template};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::apply::apply;
 use crate::pg::session::Session;
 use crate::pg::sql::Sql;
 use crate::plan::init::{self as plans, MIGRATION_CONSTRAINT, MIGRATIONS};
-use crate::plan::provision::create_hypertable;
+use crate::plan::provision::{create_hypertable, pin};
 use crate::plan::standard::{Observed, Wanted, schema_changes};
 use crate::plan::{Plan, as_admin, as_owner, record_done};
 use crate::tenant::{AuditMode, Limits, ModuleObjects, OWNER_ROLE, TENANTS_ROLE, Template};
@@ -186,6 +187,9 @@ async fn install_template_locked(
     let schema = template.schema();
     let before = template::inventory(session, &schema).await?;
     let mut known = ModuleObjects::default();
+    let mut fingerprint = Fingerprint::default();
+    // By ordinal: 0 is what tenantctl adds to every tenant.
+    let mut looks = vec![Vec::new()];
     for module in &mut template.modules {
         let broken = |error: Error| {
             let hint = error
@@ -225,6 +229,9 @@ async fn install_template_locked(
         }
         module.objects = template::created(&known, &after.objects);
         known = after.objects;
+        let seen = read_fingerprint(session, &schema).await?;
+        looks.push(template::changed(&fingerprint, &seen));
+        fingerprint = seen;
     }
     check_tables(&template, &known)?;
     accept(&known)?;
@@ -240,6 +247,7 @@ async fn install_template_locked(
                 .map_err(|e| e.with_kind(ErrorKind::Config))?;
         }
     }
+    let plain = read_fingerprint(session, &schema).await?;
     // What tenants will be given, given once here and taken back: a name that cannot be granted shows now.
     let limits = Limits::at_most(1);
     let audit = known.tables.iter().map(|t| (t.clone(), AuditMode::Full)).collect();
@@ -256,15 +264,29 @@ async fn install_template_locked(
         .into_iter()
         .fold(Sql::new("SAVEPOINT rights;\n"), |sql, (_, step)| {
             sql.append(step).text("\n")
-        })
-        .text("ROLLBACK TO SAVEPOINT rights;");
+        });
     session
         .batch(&rights, "bring the template to a tenant's standard")
         .await
         .map_err(|e| e.with_kind(ErrorKind::Config))?;
-    let register = plans::register_template(&template).append(record_done("install_template", None, TIMEOUT));
+    let whole = read_fingerprint(session, &schema).await?;
+    looks[0] = template::changed(&plain, &whole);
+    session
+        .batch(&Sql::new("ROLLBACK TO SAVEPOINT rights;"), "take the rights back")
+        .await?;
+    let register = plans::register_template(&template, &looks).append(record_done("install_template", None, TIMEOUT));
     session.batch(&register, "register the template").await?;
     Ok((template.version, true))
+}
+
+/// What the template's schema looks like now; afterwards names resolve in it again.
+async fn read_fingerprint(session: &Session, schema: &str) -> Result<Fingerprint> {
+    session
+        .batch(&Sql::new("SET LOCAL search_path = '';"), "leave the template's schema")
+        .await?;
+    let seen = template::fingerprint(session, schema).await?;
+    session.batch(&pin(schema), "return to the template's schema").await?;
+    Ok(seen)
 }
 
 /// Tables that the configuration names must be made by some module.

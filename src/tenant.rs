@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 pub const OWNER_ROLE: &str = "tenantctl_owner";
 /// The group every tenant role belongs to; it holds CONNECT on the database and nothing else.
 pub const TENANTS_ROLE: &str = "tenantctl_tenants";
+/// Changes whenever `init` learns to store more about a template, so that the next `init` installs a new version with it.
+const FINGERPRINT_FORMAT: &str = "fingerprint 1";
 /// The longest tenant id, in characters.
 pub const TENANT_ID_MAX: usize = 63;
 
@@ -326,6 +328,19 @@ impl ModuleObjects {
     }
 }
 
+/// What one object looks like in the catalog, with `{schema}` for the name of its schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectLook {
+    /// Such as `column`.
+    pub kind: String,
+    /// Its name, such as `{schema}.trades.price`.
+    pub object: String,
+    /// What plain catalog columns say of it; none: it was taken away.
+    pub shape: Option<String>,
+    /// Its expression as the server prints it.
+    pub expression: Option<String>,
+}
+
 /// One SQL file of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
@@ -393,6 +408,7 @@ impl Template {
             hash.update((text.len() as u64).to_be_bytes());
             hash.update(text.as_bytes());
         };
+        field(FINGERPRINT_FORMAT);
         field(&self.name);
         for module in &self.modules {
             field(&module.name);

@@ -8,20 +8,25 @@ ALTER TABLE tenantctl.tenants
     -- spares validate from printing and comparing its expressions; NULL: they are always compared.
     ADD COLUMN structure_xid xid;
 
--- The objects of a template version, by the module that made or last changed them, as the catalog of the reference
--- copy showed them. A NULL shape says that the module took the object away.
+-- The major version whose printing of expressions the fingerprint holds: another one may print the same differently.
+ALTER TABLE tenantctl.template_versions ADD COLUMN server_major integer;
+
+-- What the objects of a template version look like, by the module that made or last changed them, as the catalog of the
+-- reference copy showed them. Ordinal 0 is what tenantctl itself adds to every tenant; there the current version counts,
+-- whatever version a tenant was made from. A NULL shape says that the module took the object away.
 CREATE TABLE tenantctl.template_objects (
     template text NOT NULL,
     version integer NOT NULL,
     ordinal integer NOT NULL,
     kind text NOT NULL,
+    -- With {schema} for the schema's name, as in shape and expression.
     object text NOT NULL,
     -- What plain catalog columns say, comparable without a lock on the object.
     shape text,
     -- The object's expression as the server prints it; NULL where it has none.
     expression text,
     PRIMARY KEY (template, version, ordinal, kind, object),
-    FOREIGN KEY (template, version, ordinal) REFERENCES tenantctl.template_modules
+    FOREIGN KEY (template, version) REFERENCES tenantctl.template_versions
 );
 
 CREATE TABLE tenantctl.credentials (

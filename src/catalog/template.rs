@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pg::session::{Param, Row, Session, column};
 use crate::pg::sql::{FunctionSignature, Sql};
 use crate::plan::standard::TABLE_NAME_MAX;
-use crate::tenant::{Module, ModuleObjects, Template};
+use crate::tenant::{Module, ModuleObjects, ObjectLook, Template};
 
 /// The installed version of a template that new tenants are made from; none before the first `init`.
 ///
@@ -170,7 +170,7 @@ pub async fn inventory(session: &Session, schema: &str) -> Result<Inventory> {
     Ok(found)
 }
 
-fn changed(
+fn changed_columns(
     before: &BTreeMap<String, Vec<String>>,
     after: &BTreeMap<String, Vec<String>>,
 ) -> BTreeMap<String, Vec<String>> {
@@ -192,7 +192,95 @@ pub fn created(before: &ModuleObjects, after: &ModuleObjects) -> ModuleObjects {
         sequences: new(&before.sequences, &after.sequences),
         functions: new(&before.functions, &after.functions),
         types: new(&before.types, &after.types),
-        columns: changed(&before.columns, &after.columns),
-        keys: changed(&before.keys, &after.keys),
+        columns: changed_columns(&before.columns, &after.columns),
+        keys: changed_columns(&before.keys, &after.keys),
+    }
+}
+
+/// Every object of a schema by kind and name, as [`fingerprint`] saw it.
+pub type Fingerprint = BTreeMap<(String, String), ObjectLook>;
+
+/// What every object of a schema looks like. The session's search path must be empty, so that all names are printed
+/// with their schema.
+///
+/// # Errors
+/// When the server refuses the query.
+pub async fn fingerprint(session: &Session, schema: &str) -> Result<Fingerprint> {
+    let sql = Sql::new(include_str!("../../sql/catalog/template_fingerprint.sql"));
+    let rows = session
+        .query(&sql, &[(&schema, Type::TEXT)], "read what the template looks like")
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let look = ObjectLook {
+                kind: column(row, "kind")?,
+                object: column(row, "object")?,
+                shape: column(row, "shape")?,
+                expression: column(row, "expression")?,
+            };
+            Ok(((look.kind.clone(), look.object.clone()), look))
+        })
+        .collect()
+}
+
+/// What `after` has that `before` had not or had differently, and, with neither shape nor expression, what it lacks.
+pub fn changed(before: &Fingerprint, after: &Fingerprint) -> Vec<ObjectLook> {
+    let gone = before
+        .iter()
+        .filter(|(key, _)| !after.contains_key(*key))
+        .map(|(_, look)| ObjectLook {
+            shape: None,
+            expression: None,
+            ..look.clone()
+        });
+    let new = after
+        .iter()
+        .filter(|(key, look)| before.get(*key) != Some(*look))
+        .map(|(_, look)| look.clone());
+    new.chain(gone).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(looks: &[(&str, &str)]) -> Fingerprint {
+        looks
+            .iter()
+            .map(|(object, shape)| {
+                let look = ObjectLook {
+                    kind: "table".into(),
+                    object: (*object).into(),
+                    shape: Some((*shape).into()),
+                    expression: None,
+                };
+                ((look.kind.clone(), look.object.clone()), look)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_module_is_known_by_what_it_made_changed_and_took_away() {
+        let changes = changed(
+            &seen(&[("a", "1"), ("b", "1"), ("c", "1")]),
+            &seen(&[("a", "1"), ("b", "2"), ("d", "1")]),
+        );
+        let told: Vec<_> = changes
+            .iter()
+            .map(|c| (c.object.as_str(), c.shape.as_deref()))
+            .collect();
+        assert_eq!(told, [("b", Some("2")), ("d", Some("1")), ("c", None)]);
+    }
+
+    /// The query that stores and the check that compares must see the same things.
+    #[test]
+    fn init_and_the_drift_check_share_the_fingerprint() {
+        let part = |text: &'static str| {
+            let (_, rest) = text.split_once("-- fingerprint: begin\n")?;
+            rest.split_once("-- fingerprint: end\n").map(|(part, _)| part)
+        };
+        let stored = part(include_str!("../../sql/catalog/template_fingerprint.sql"));
+        assert!(stored.is_some_and(|text| text.len() > 1000));
+        assert_eq!(stored, part(include_str!("../../sql/checks/drift.sql")));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::provision::pin;
 use super::{Plan, as_admin, as_owner};
 use crate::pg::sql::Sql;
-use crate::tenant::{OWNER_ROLE, TENANTS_ROLE, Template, hex};
+use crate::tenant::{OWNER_ROLE, ObjectLook, TENANTS_ROLE, Template, hex};
 use sha2::{Digest, Sha256};
 
 /// One step of the registry's own history.
@@ -175,13 +175,14 @@ pub fn template_schema(template: &Template, replaces: bool) -> Sql {
         .append(pin(&schema))
 }
 
-/// Writes the template's new version, with what each module was seen to create, and makes it the current one.
-pub fn register_template(template: &Template) -> Sql {
+/// Writes the template's new version, with what each module was seen to create, and makes it the current one. `looks`
+/// goes by ordinal; 0 is what tenantctl adds to every tenant.
+pub fn register_template(template: &Template, looks: &[Vec<ObjectLook>]) -> Sql {
     // Plain strings; serialising them cannot fail.
     let json = |value: serde_json::Result<String>| value.unwrap_or_default();
     let mut sql = Sql::new("SET LOCAL search_path = '';\nUPDATE tenantctl.template_versions SET is_current = false WHERE is_current AND template = ")
         .literal(&template.name)
-        .text(";\nINSERT INTO tenantctl.template_versions (template, version, sha256, hypertables, bulk_load, is_current)\nVALUES (")
+        .text(";\nINSERT INTO tenantctl.template_versions (template, version, sha256, hypertables, bulk_load, is_current, server_major)\nVALUES (")
         .literal(&template.name)
         .text(", ")
         .int(template.version)
@@ -191,7 +192,7 @@ pub fn register_template(template: &Template) -> Sql {
         .literal(&json(serde_json::to_string(&template.hypertables)))
         .text(", ")
         .text_array(&template.bulk_load)
-        .text(", true);");
+        .text(", true, pg_catalog.current_setting('server_version_num')::integer / 10000);");
     for (ordinal, module) in template.modules.iter().enumerate() {
         sql = sql
             .text("\nINSERT INTO tenantctl.template_modules (template, version, ordinal, module, feature, sha256, objects, body)\nVALUES (")
@@ -211,6 +212,28 @@ pub fn register_template(template: &Template) -> Sql {
             .text(", ")
             .literal(&module.sql)
             .text(");");
+    }
+    for (ordinal, looks) in looks.iter().enumerate().filter(|(_, looks)| !looks.is_empty()) {
+        sql = sql.text("\nINSERT INTO tenantctl.template_objects (template, version, ordinal, kind, object, shape, expression)\nVALUES ");
+        for (i, look) in looks.iter().enumerate() {
+            sql = sql
+                .text(if i == 0 { "(" } else { ",\n(" })
+                .literal(&template.name)
+                .text(", ")
+                .int(template.version)
+                .text(", ")
+                .int(ordinal as i128)
+                .text(", ")
+                .literal(&look.kind)
+                .text(", ")
+                .literal(&look.object)
+                .text(", ")
+                .optional(look.shape.as_deref())
+                .text(", ")
+                .optional(look.expression.as_deref())
+                .text(")");
+        }
+        sql = sql.text(";");
     }
     sql
 }

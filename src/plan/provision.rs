@@ -143,7 +143,7 @@ fn registry_row(new: &NewTenant<'_>, modules: &[&Module]) -> Sql {
     let hypertables = hypertables(new.template, modules, new.timescaledb.is_some());
     // Plain numbers, nulls and words; serialising them cannot fail.
     let limits = serde_json::to_string(&new.tier.limits).unwrap_or_default();
-    Sql::new("INSERT INTO tenantctl.tenants (tenant_id, schema_name, salt, tier, limits, template, template_version, modules, hypertables, audit)\nVALUES (")
+    Sql::new("INSERT INTO tenantctl.tenants (tenant_id, schema_name, salt, tier, limits, template, template_version, modules, hypertables, audit, structure_xid)\nVALUES (")
         .literal(new.id.as_str())
         .text(", ")
         .literal(new.schema.as_str())
@@ -163,7 +163,8 @@ fn registry_row(new: &NewTenant<'_>, modules: &[&Module]) -> Sql {
         .text_array(hypertables.iter().map(|h| &h.table))
         .text(", ")
         .literal(&serde_json::to_string(&audited(new, &modules.iter().map(|m| &m.objects).collect())).unwrap_or_default())
-        .text(");")
+        // Everything the tenant gets comes from this transaction, so its rows in the catalog carry this number.
+        .text(", pg_catalog.pg_current_xact_id()::pg_catalog.xid);")
 }
 
 fn role(new: &NewTenant<'_>) -> Sql {
