@@ -65,7 +65,7 @@ members AS MATERIALIZED (
                 SELECT pg_catalog.format('%s start %s increment %s from %s to %s cache %s%s', pg_catalog.format_type(s.seqtypid, NULL),
                     s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache, CASE WHEN s.seqcycle THEN ' cycle' END)
                 FROM pg_catalog.pg_sequence s WHERE s.seqrelid = r.oid) END) AS shape,
-        CASE r.relkind WHEN 'v' THEN 'pg_rewrite' WHEN 'm' THEN 'pg_rewrite' END AS source,
+        CASE WHEN r.relkind IN ('v', 'm') THEN 'pg_rewrite' END AS source,
         CASE WHEN r.relkind IN ('v', 'm') THEN r.oid END AS source_oid
     FROM relations r
     UNION ALL
@@ -100,8 +100,7 @@ members AS MATERIALIZED (
             CASE WHEN k.condeferred THEN 'initially deferred' WHEN k.condeferrable THEN 'deferrable' END,
             CASE WHEN NOT k.convalidated THEN 'not validated' END,
             CASE WHEN k.connoinherit AND k.contype = 'c' THEN 'no inherit' END),
-        CASE WHEN k.contype IN ('c', 'x') THEN 'pg_constraint' END,
-        CASE WHEN k.contype IN ('c', 'x') THEN k.oid END
+        'pg_constraint', k.oid
     FROM (
         SELECT namespace, object, oid AS relid, 0 AS typid FROM relations WHERE relkind IN ('r', 'p', 'f')
         UNION ALL
@@ -136,8 +135,7 @@ members AS MATERIALIZED (
             CASE WHEN i.reloptions IS NOT NULL THEN 'with (' || pg_catalog.array_to_string(i.reloptions, ', ') || ')' END,
             CASE WHEN i.indisreplident THEN 'replica identity' END,
             CASE WHEN NOT (i.indisvalid AND i.indisready AND i.indislive) THEN 'invalid' END),
-        CASE WHEN i.indexprs IS NOT NULL OR i.indpred IS NOT NULL THEN 'pg_index' END,
-        CASE WHEN i.indexprs IS NOT NULL OR i.indpred IS NOT NULL THEN i.indexrelid END
+        'pg_index', i.indexrelid
     FROM relations r
     CROSS JOIN LATERAL (
         SELECT i.*, c.relname, c.relam, c.reloptions
@@ -151,7 +149,7 @@ members AS MATERIALIZED (
             CASE w.ev_type WHEN '1' THEN 'select' WHEN '2' THEN 'update' WHEN '3' THEN 'insert' ELSE 'delete' END,
             'do', CASE WHEN w.is_instead THEN 'instead' ELSE 'also' END,
             CASE w.ev_enabled WHEN 'O' THEN NULL WHEN 'D' THEN 'disabled' ELSE 'enabled ' || w.ev_enabled::text END),
-        'rule', w.oid
+        'pg_ruledef', w.oid
     FROM relations r
     CROSS JOIN LATERAL (
         SELECT w.oid, w.rulename, w.ev_type, w.is_instead, w.ev_enabled FROM pg_catalog.pg_rewrite w
@@ -174,14 +172,14 @@ members AS MATERIALIZED (
                 || '.' || pg_catalog.quote_ident(f.proname) FROM pg_catalog.pg_proc f WHERE f.oid = g.tgfoid),
             pg_catalog.quote_literal(pg_catalog.encode(NULLIF(g.tgargs, ''), 'escape')),
             CASE g.tgenabled WHEN 'O' THEN NULL WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'enabled on replicas only' ELSE 'enabled always' END),
-        CASE WHEN g.tgqual IS NOT NULL THEN 'pg_trigger' END,
-        CASE WHEN g.tgqual IS NOT NULL THEN g.oid END
+        'pg_trigger', g.oid
     FROM relations r
     CROSS JOIN LATERAL (
         -- tenantctl's own follow the registry, and the extension's come with hypertables; other checks look at both.
         SELECT g.* FROM pg_catalog.pg_trigger g
         WHERE g.tgrelid = r.oid AND NOT g.tgisinternal
-        AND g.tgname !~ '^tenantctl_(audit|limit)_(insert|update|delete|truncate)$' AND g.tgname <> 'ts_insert_blocker'
+        AND g.tgname NOT IN ('tenantctl_audit_insert', 'tenantctl_audit_update', 'tenantctl_audit_delete', 'tenantctl_audit_truncate',
+            'tenantctl_limit_insert', 'tenantctl_limit_update', 'tenantctl_limit_delete', 'tenantctl_limit_truncate', 'ts_insert_blocker')
         OFFSET 0
     ) g
     UNION ALL
@@ -201,8 +199,7 @@ members AS MATERIALIZED (
             -- A pinned search path is the schema's name alone, without the dot that is looked for elsewhere.
             'set ' || pg_catalog.replace(pg_catalog.array_to_string(f.proconfig, ' set '), m.nspname, '{schema}'),
             'body ' || pg_catalog.md5(f.prosrc), 'library ' || f.probin), m.nspname || '.', '{schema}.'),
-        CASE WHEN f.prosqlbody IS NOT NULL OR f.proargdefaults IS NOT NULL THEN 'pg_proc' END,
-        CASE WHEN f.prosqlbody IS NOT NULL OR f.proargdefaults IS NOT NULL THEN f.oid END
+        CASE WHEN f.prokind <> 'a' THEN 'pg_proc' END, f.oid
     FROM members m
     CROSS JOIN LATERAL (SELECT f.* FROM pg_catalog.pg_proc f WHERE f.oid = m.objid OFFSET 0) f
     WHERE m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
@@ -230,15 +227,15 @@ members AS MATERIALIZED (
 )
 -- fingerprint: end
 SELECT s.kind, s.object, s.shape,
-    pg_catalog.replace(CASE s.source
+    pg_catalog.replace(pg_catalog.replace(CASE s.source
         WHEN 'pg_rewrite' THEN pg_catalog.pg_get_viewdef(s.source_oid)
         WHEN 'pg_attrdef' THEN (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d WHERE d.oid = s.source_oid)
         WHEN 'pg_constraint' THEN pg_catalog.pg_get_constraintdef(s.source_oid)
         WHEN 'pg_index' THEN pg_catalog.pg_get_indexdef(s.source_oid)
-        WHEN 'rule' THEN pg_catalog.pg_get_ruledef(s.source_oid)
+        WHEN 'pg_ruledef' THEN pg_catalog.pg_get_ruledef(s.source_oid)
         WHEN 'pg_trigger' THEN pg_catalog.pg_get_triggerdef(s.source_oid)
-        WHEN 'pg_proc' THEN pg_catalog.pg_get_function_arguments(s.source_oid) || ' ' || COALESCE(pg_catalog.pg_get_function_sqlbody(s.source_oid), '')
+        WHEN 'pg_proc' THEN pg_catalog.pg_get_functiondef(s.source_oid)
         WHEN 'pg_statistic_ext' THEN pg_catalog.pg_get_statisticsobjdef(s.source_oid)
-    END, p.nspname || '.', '{schema}.') AS expression
+    END, p.nspname || '.', '{schema}.'), pg_catalog.quote_literal(p.nspname), '''{schema}''') AS expression
 FROM shapes s JOIN places p ON p.namespace = s.namespace
 ORDER BY 1, 2
