@@ -18,6 +18,7 @@ mod hostile;
 mod init;
 mod kill;
 mod limits;
+mod mutations;
 mod passwords;
 mod provision;
 mod secure;

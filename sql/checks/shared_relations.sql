@@ -1,0 +1,35 @@
+-- check: shared_relations
+-- title: tables outside tenant schemas that PUBLIC may read or write
+-- explain: A table that PUBLIC may write is a place where tenants leave data for each other, fill the disk, or feed whoever trusts what is in it; with
+-- explain: TRIGGER a tenant's call runs as the next one who writes. One that PUBLIC may read holds what all tenants see. System catalogs, and what an
+-- explain: extension opened when it was installed, are left out; what was opened on those later is told by system_grants.
+WITH initial AS MATERIALIZED (
+    SELECT p.objoid, x.privilege_type FROM pg_catalog.pg_init_privs p CROSS JOIN LATERAL pg_catalog.aclexplode(p.initprivs) x
+    WHERE p.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND p.objsubid = 0 AND x.grantee = 0
+), open AS (
+    SELECT c.oid, n.nspname, c.relname, c.relkind, x.privilege_type, '' AS suffix
+    FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) x
+    WHERE n.nspname !~ '^(pg_catalog|information_schema|pg_toast|tenantctl|tenant_[0-9a-f]{12}|template_.*|_timescaledb_.*)$'
+    AND c.relacl IS NOT NULL AND x.grantee = 0
+    AND NOT EXISTS (SELECT FROM initial i WHERE i.objoid = c.oid AND i.privilege_type = x.privilege_type)
+    UNION ALL
+    SELECT c.oid, n.nspname, c.relname, c.relkind, x.privilege_type, pg_catalog.format(' (%I)', a.attname)
+    FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    CROSS JOIN LATERAL pg_catalog.aclexplode(a.attacl) x
+    WHERE a.attacl IS NOT NULL AND x.grantee = 0
+    AND n.nspname !~ '^(pg_catalog|information_schema|pg_toast|tenantctl|tenant_[0-9a-f]{12}|template_.*|_timescaledb_.*)$'
+)
+SELECT CASE WHEN pg_catalog.bool_and(o.privilege_type IN ('SELECT', 'USAGE')) THEN 'medium' ELSE 'high' END AS severity,
+    NULL::text AS tenant_id, NULL::text AS schema_name,
+    pg_catalog.format('%s %I.%I', CASE o.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' WHEN 'S' THEN 'sequence' ELSE 'table' END,
+        o.nspname, o.relname) AS object,
+    pg_catalog.format('PUBLIC, and so every tenant, has %s', pg_catalog.string_agg(o.privilege_type || o.suffix, ', ' ORDER BY o.privilege_type, o.suffix)) AS detail,
+    pg_catalog.format('REVOKE %s ON %s %I.%I FROM PUBLIC;', pg_catalog.string_agg(o.privilege_type || o.suffix, ', ' ORDER BY o.privilege_type, o.suffix),
+        CASE o.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, o.nspname, o.relname) AS remedy
+FROM open o
+GROUP BY o.oid, o.nspname, o.relname, o.relkind
+ORDER BY 4
