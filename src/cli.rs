@@ -29,7 +29,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes:
   0    done
-  1    some of many tenants failed, or a benchmark missed a target
+  1    findings, or some of many tenants failed, or a benchmark missed a target
   2    usage or configuration
   3    cannot connect
   4    the database refused
@@ -128,6 +128,12 @@ pub enum Command {
     List(ListArgs),
     /// Show one tenant: tier, limits, tables, sizes, connections
     Show(ShowArgs),
+    /// Prove that tenants are isolated, or name each hole and what mends it
+    ///
+    /// Runs every check against the live catalog, all in one read-only snapshot; on a standby too. Exits with 1 when
+    /// there are findings at or above --fail-on, when there is no tenant to prove anything about, and with --strict
+    /// when a check could not be run. Findings that the configuration suppresses are listed and do not count.
+    Validate(ValidateArgs),
     /// Drop tenants: schema, role and registry row together
     ///
     /// Each tenant goes whole in one transaction. Its role must hold nothing in other databases, and no session of
@@ -164,6 +170,7 @@ impl Command {
             Self::Provision(_) => "provision",
             Self::List(_) => "list",
             Self::Show(_) => "show",
+            Self::Validate(_) => "validate",
             Self::Drop(_) => "drop",
             Self::Secure(_) => "secure",
             Self::Audit(_) => "audit",
@@ -224,6 +231,78 @@ pub struct ShowArgs {
     /// Tenant id
     #[arg(value_name = "TENANT")]
     pub tenant: String,
+}
+
+/// Arguments of `validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// Tenant ids
+    #[arg(value_name = "TENANT", conflicts_with = "all")]
+    pub tenants: Vec<String>,
+    /// All tenants of this database
+    #[arg(short, long)]
+    pub all: bool,
+    /// With --all: only tenants of this tier
+    #[arg(short, long, value_name = "TIER", requires = "all")]
+    pub tier: Option<String>,
+    /// Run only these checks
+    #[arg(long, value_name = "CHECK", value_delimiter = ',')]
+    pub check: Vec<String>,
+    /// Run all but these checks; the report names them as skipped
+    #[arg(long, value_name = "CHECK", value_delimiter = ',')]
+    pub skip: Vec<String>,
+    /// Fail also when a check could not be run
+    #[arg(long)]
+    pub strict: bool,
+    /// Fail on findings of this severity and above
+    #[arg(long, value_enum, default_value_t = FailOn::High, value_name = "SEVERITY")]
+    pub fail_on: FailOn,
+    /// Form of the report [default: what --output says]
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub format: Option<ReportFormat>,
+    /// Write the report to this file, and text to stdout
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Checks run at the same time, each on a connection of its own
+    #[arg(short, long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    /// Seconds that one check may take; one that takes longer is UNKNOWN
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub check_timeout: u32,
+    /// List the checks
+    #[arg(long, conflicts_with_all = ["tenants", "all"])]
+    pub list: bool,
+    /// Tell what a check looks for and why
+    #[arg(long, value_name = "CHECK", conflicts_with_all = ["tenants", "all", "list"])]
+    pub explain: Option<String>,
+}
+
+/// The severity from which on findings fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// A tenant can read or change another's data, or run code as somebody else
+    Critical,
+    /// A tenant can harm or exhaust others, or a whole line of defence is gone
+    High,
+    /// Weakens a line of defence that others still hold
+    Medium,
+    /// Any finding
+    Low,
+    /// No finding
+    Never,
+}
+
+/// Form of the report of `validate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people
+    Text,
+    /// For programs; fields are added, never renamed
+    Json,
+    /// JUnit XML, a test case a check
+    Junit,
+    /// SARIF 2.1.0
+    Sarif,
 }
 
 /// Arguments of `drop`.

@@ -10,6 +10,7 @@ pub mod list;
 pub mod provision;
 pub mod secure;
 pub mod show;
+pub mod validate;
 
 use std::future::Future;
 
@@ -78,6 +79,8 @@ pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt) -> Result<Statu
     match &cli.command {
         Command::Completions(args) => return docs::completions(ui, args),
         Command::Man(args) => return docs::man(ui, args),
+        // What the checks are needs neither a server nor a configuration.
+        Command::Validate(args) if args.list || args.explain.is_some() => return validate::describe(ui, args),
         Command::Demo(args) => return until(interrupt, 1, demo::run(ui, interrupt, &cli.global, args)).await,
         _ => {}
     }
@@ -97,6 +100,8 @@ pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt) -> Result<Statu
         Command::Provision(args) => until(interrupt, 3, provision::run(&ctx, args)).await,
         Command::List(args) => until(interrupt, 1, list::run(&ctx, args)).await,
         Command::Show(args) => until(interrupt, 1, show::run(&ctx, args)).await,
+        // After the first Ctrl-C it cancels what the server is running for it.
+        Command::Validate(args) => until(interrupt, 2, validate::run(&ctx, args)).await,
         // The tenant under way is bounded by the time limit, and its role's LOGIN may have to be given back.
         Command::Drop(args) => until(interrupt, 3, drop::run(&ctx, args)).await,
         // Each tenant is whole before or after; what is under way is bounded by the time limit.

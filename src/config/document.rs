@@ -149,6 +149,12 @@ impl<'a> At<'a> {
         }
     }
 
+    /// File, line and column.
+    pub fn place(&self) -> String {
+        let at = self.node.defined;
+        format!("{}:{}:{}", self.document.name, at.line(), at.column())
+    }
+
     /// Says what was expected and what is there.
     pub fn wrong(&self, expected: impl Display) -> Error {
         self.refuse(format_args!("expected {expected}, found {}", self.found()))

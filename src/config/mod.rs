@@ -5,6 +5,7 @@
 //! column, the keys that lead there, and the nearest valid name.
 
 mod builtin;
+mod date;
 mod document;
 mod names;
 mod policy;
@@ -21,10 +22,13 @@ use crate::error::{Error, Result};
 use crate::tenant::{Template, Tier};
 use document::{Document, Fields, did_you_mean};
 
+pub use date::Date;
+pub use document::nearest;
 pub use policy::{
     AlertPolicy, AuditPolicy, BackupPolicy, BackupTargets, BusinessQuery, ClusterPolicy, ConcurrencyTargets,
     HardeningPolicy, MetricsPolicy, PerformanceTargets, PoolMode, PoolerDatabase, PoolerPolicy, ProvisioningPolicy,
-    QueryTargets, ResourceTargets, RetentionPolicy, SchemaCreationTargets, ServerSideEncryption, Threshold,
+    QueryTargets, ResourceTargets, RetentionPolicy, SchemaCreationTargets, ServerSideEncryption, Suppression,
+    Threshold, ValidatePolicy,
 };
 pub use template::{ModulePolicy, TemplatePolicy};
 
@@ -61,6 +65,8 @@ pub struct Config {
     pub pgbouncer: PoolerPolicy,
     /// What is measured.
     pub metrics: MetricsPolicy,
+    /// What the proof of isolation may pass over.
+    pub validate: ValidatePolicy,
     /// What `bench` compares with.
     pub performance_targets: PerformanceTargets,
 }
@@ -137,6 +143,7 @@ impl Config {
             "cluster",
             "pgbouncer",
             "metrics",
+            "validate",
             "performance_targets",
         ];
         let fields = Fields::open(Some(own.root()), base.map(Document::root), keys)?;
@@ -155,6 +162,7 @@ impl Config {
             cluster: ClusterPolicy::decode(&fields, "cluster")?,
             pgbouncer: PoolerPolicy::decode(&fields, "pgbouncer")?,
             metrics: MetricsPolicy::decode(&fields, "metrics")?,
+            validate: ValidatePolicy::decode(&fields, "validate")?,
             performance_targets: PerformanceTargets::decode(&fields, "performance_targets")?,
         })
     }

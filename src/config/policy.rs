@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::date::Date;
 use super::document::{At, Fields, did_you_mean};
 use super::template::TemplatePolicy;
 use super::{names, url};
 use crate::error::{Error, Result};
-use crate::tenant::{Audit, AuditMode, ModuleObjects, Tier};
+use crate::tenant::{Audit, AuditMode, ModuleObjects, TenantId, Tier};
 
 /// A section whose fields are each read by a function from the section and the field's name.
 macro_rules! section {
@@ -342,6 +343,31 @@ section! {
     }
 }
 
+/// A finding that the admin has looked into and lives with for a time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Suppression {
+    /// The check's id.
+    pub check: String,
+    /// Only findings about this tenant; none: about any, or about none.
+    pub tenant: Option<TenantId>,
+    /// Only findings about such an object; `*` stands for any text. None: about any.
+    pub object: Option<String>,
+    /// Why the finding is acceptable.
+    pub reason: String,
+    /// The last day on which it holds, in UTC.
+    pub expires: Date,
+    /// Where it stands, for messages: file, line and column.
+    pub place: String,
+}
+
+section! {
+    /// What the proof of isolation may pass over.
+    pub struct ValidatePolicy {
+        /// In the order of the file.
+        suppress: Vec<Suppression> = suppressions,
+    }
+}
+
 section! {
     /// Targets for making one tenant, in seconds.
     pub struct SchemaCreationTargets {
@@ -571,6 +597,38 @@ fn storage_class(fields: &Fields<'_>, key: &'static str) -> Result<Option<String
         }
         class => Ok(class.map(str::to_owned)),
     }
+}
+
+fn suppressions(fields: &Fields<'_>, key: &'static str) -> Result<Vec<Suppression>> {
+    let suppression = |at: At<'_>| {
+        let keys = &["check", "tenant", "object", "reason", "expires"];
+        let own = Fields::open(Some(at.clone()), None, keys)?;
+        let optional = |key| own.filled(key).map(|at| at.line().map(|text| (text, at))).transpose();
+        let expires = own.get("expires").map_err(|e| {
+            e.with_hint("A suppression ends on a day, so that somebody looks again; write it as YYYY-MM-DD.")
+        })?;
+        let tenant = optional("tenant")?.map(|(text, at)| {
+            let refused = |_| {
+                at.wrong("a tenant id")
+                    .with_hint("Leave the key out where it holds for all tenants.")
+            };
+            text.parse::<TenantId>().map_err(refused)
+        });
+        let text = |key| own.get(key)?.line().map(str::to_owned);
+        Ok(Suppression {
+            check: text("check")?,
+            tenant: tenant.transpose()?,
+            object: optional("object")?.map(|(text, _)| text.to_owned()),
+            reason: own
+                .get("reason")
+                .map_err(|e| e.with_hint("Whoever reads the report has to know why this finding is acceptable."))?
+                .line()?
+                .to_owned(),
+            expires: Date::parse(expires.line()?).ok_or_else(|| expires.wrong("a day such as 2026-12-31"))?,
+            place: at.place(),
+        })
+    };
+    fields.get(key)?.list()?.into_iter().map(suppression).collect()
 }
 
 fn age_recipients(fields: &Fields<'_>, key: &'static str) -> Result<Vec<String>> {

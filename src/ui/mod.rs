@@ -48,6 +48,17 @@ impl Ui {
         }
     }
 
+    /// Whether results are to be for people or for programs.
+    pub fn output(&self) -> OutputFormat {
+        self.output
+    }
+
+    /// The same, without colour on stdout: for text that goes elsewhere.
+    #[must_use]
+    pub fn plain(&self) -> Self {
+        Self { color: false, ..*self }
+    }
+
     /// Prints a result to stdout.
     ///
     /// # Errors
@@ -91,6 +102,20 @@ impl Ui {
             Ok(())
         } else {
             self.must_stdout(&format!("{text}\n"))
+        }
+    }
+
+    /// Writes to stdout piece by piece, for what is too large to hold as text.
+    ///
+    /// # Errors
+    /// Kind `store` when stdout cannot be written; a reader that went away is no error.
+    pub fn stream(&self, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
+        let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
+        match write(&mut stdout).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Error::new(ErrorKind::Store, "cannot write to stdout").with_cause(error))
+            }
+            _ => Ok(()),
         }
     }
 

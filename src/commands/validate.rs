@@ -1,0 +1,219 @@
+//! `validate`: the proof of isolation.
+
+mod text;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::{Context, Status};
+use crate::cli::{FailOn, OutputFormat, ReportFormat, ValidateArgs};
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::tenant::TenantId;
+use crate::ui::table::Grid;
+use crate::ui::{Render, Ui, milliseconds};
+use crate::validate::Severity;
+use crate::validate::checks::{self, Check};
+use crate::validate::report::{Report, Rules, Skipped};
+use crate::validate::run::{self, Request, Scope};
+
+/// Runs the command.
+///
+/// # Errors
+/// Whatever is wrong before the first check: an id of a check or a tenant that does not exist, no tenant named, a
+/// suppression of a check that does not exist; then only what ends the whole run.
+pub async fn run(ctx: &Context<'_>, args: &ValidateArgs) -> Result<Status> {
+    let scope = scope(args)?;
+    let (wanted, skipped) = selection(args)?;
+    require_known_suppressions(&ctx.settings.config)?;
+    let started = Instant::now();
+    let session = ctx.settings.registry(false).await?;
+    let request = Request {
+        checks: wanted,
+        scope,
+        jobs: usize::from(args.jobs),
+        timeout: Duration::from_secs(args.check_timeout.into()),
+    };
+    let progress = ctx.ui.progress(request.checks.len(), "checking");
+    let connector = &ctx.settings.connector;
+    let outcome = run::run(session, connector, &request, ctx.interrupt, || progress.tick()).await;
+    progress.finish();
+    let outcome = outcome?;
+    if let (Scope::Tier(tier), 0) = (&request.scope, outcome.tenants_checked) {
+        // A tier that nobody has and the configuration does not know is a typing error.
+        ctx.settings.config.tier(tier)?;
+    }
+    let report = Report::new(
+        outcome,
+        &request.scope,
+        skipped,
+        &ctx.settings.config.validate.suppress,
+        rules(args),
+        started.elapsed(),
+    );
+    tell(ctx.ui, args, &report)?;
+    Ok(if report.passed { Status::Done } else { Status::Partly })
+}
+
+/// Which tenants are meant.
+fn scope(args: &ValidateArgs) -> Result<Scope> {
+    if let Some(tier) = &args.tier {
+        return Ok(Scope::Tier(tier.clone()));
+    }
+    if args.all {
+        return Ok(Scope::All);
+    }
+    let ids: BTreeSet<TenantId> = args.tenants.iter().map(|t| t.parse()).collect::<Result<_>>()?;
+    if ids.is_empty() {
+        return Err(Error::usage("no tenant to validate")
+            .with_hint("Name tenants, or add --all for every tenant of the database."));
+    }
+    Ok(Scope::Tenants(ids.into_iter().collect()))
+}
+
+/// The checks to run, and those left out.
+fn selection(args: &ValidateArgs) -> Result<(Vec<&'static Check>, Vec<Skipped>)> {
+    let known = |ids: &[String]| {
+        ids.iter()
+            .map(|id| checks::find(id.trim()).map(|check| check.id))
+            .collect::<Result<BTreeSet<_>>>()
+    };
+    let (only, skip) = (known(&args.check)?, known(&args.skip)?);
+    let mut wanted = Vec::new();
+    let mut skipped = Vec::new();
+    for check in checks::all() {
+        let reason = if skip.contains(check.id) {
+            "--skip"
+        } else if !only.is_empty() && !only.contains(check.id) {
+            "not in --check"
+        } else {
+            wanted.push(check);
+            continue;
+        };
+        skipped.push(Skipped {
+            check: check.id.to_owned(),
+            reason,
+        });
+    }
+    if wanted.is_empty() {
+        return Err(Error::usage("no check is left to run").with_hint("Name fewer checks with --skip."));
+    }
+    Ok((wanted, skipped))
+}
+
+/// A suppression of a check that does not exist would be a hole that nobody sees.
+fn require_known_suppressions(config: &Config) -> Result<()> {
+    for suppression in &config.validate.suppress {
+        if let Err(error) = checks::find(&suppression.check) {
+            return Err(error
+                .with_kind(ErrorKind::Config)
+                .at(&format!("{}: validate.suppress", suppression.place)));
+        }
+    }
+    Ok(())
+}
+
+fn rules(args: &ValidateArgs) -> Rules {
+    Rules {
+        fail_on: match args.fail_on {
+            FailOn::Critical => Some(Severity::Critical),
+            FailOn::High => Some(Severity::High),
+            FailOn::Medium => Some(Severity::Medium),
+            FailOn::Low => Some(Severity::Low),
+            FailOn::Never => None,
+        },
+        strict: args.strict,
+    }
+}
+
+/// The report where it is wanted; what needs attention also on stderr, whatever becomes of stdout.
+fn tell(ui: &Ui, args: &ValidateArgs, report: &Report) -> Result<()> {
+    let format = args.format.unwrap_or(match ui.output() {
+        OutputFormat::Text => ReportFormat::Text,
+        OutputFormat::Json => ReportFormat::Json,
+    });
+    match &args.report {
+        Some(path) => {
+            ui.stream(|out| text::write(report, ui, out))?;
+            to_file(path, |out| write(report, format, &ui.plain(), out))?;
+        }
+        None => ui.stream(|out| write(report, format, ui, out))?,
+    }
+    for note in &report.notes {
+        ui.warn(&text::printable(&note.message));
+    }
+    if !report.unknown.is_empty() {
+        let ids: Vec<&str> = report.unknown.iter().map(|u| u.check.as_str()).collect();
+        ui.warn(&format!("UNKNOWN, nothing was proven there: {}", ids.join(", ")));
+    }
+    // Whoever sends the report to a program sees here how it went.
+    if format != ReportFormat::Text && args.report.is_none() {
+        for why in &report.why {
+            ui.note(&format!("failed: {why}"));
+        }
+        ui.note(&report.summary(&milliseconds(report.duration_ms)));
+    }
+    Ok(())
+}
+
+fn write(report: &Report, format: ReportFormat, ui: &Ui, out: &mut dyn Write) -> std::io::Result<()> {
+    match format {
+        ReportFormat::Text => text::write(report, ui, out),
+        ReportFormat::Json | ReportFormat::Junit | ReportFormat::Sarif => {
+            serde_json::to_writer_pretty(&mut *out, report)?;
+            writeln!(out)
+        }
+    }
+}
+
+fn to_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
+    let written = File::create(path).and_then(|file| {
+        let mut file = BufWriter::new(file);
+        write(&mut file)?;
+        file.flush()
+    });
+    written.map_err(|e| Error::new(ErrorKind::Store, format!("cannot write {}", path.display())).with_cause(e))
+}
+
+/// The checks, for `--list`.
+#[derive(Serialize)]
+struct Catalogue {
+    checks: &'static [Check],
+}
+
+impl Render for Catalogue {
+    fn text(&self, ui: &Ui) -> String {
+        let mut grid = Grid::new(ui, &["check", "finds"]);
+        for check in self.checks {
+            grid.row([check.id.to_owned(), check.title.to_owned()]);
+        }
+        grid.render()
+    }
+}
+
+impl Render for Check {
+    fn text(&self, ui: &Ui) -> String {
+        let mut text = format!("{}: {}\n\n{}", ui.bold(self.id), self.title, self.explain);
+        if let Some(needs) = &self.needs {
+            text.push_str(&format!("\n\nNeeds: {needs}"));
+        }
+        text
+    }
+}
+
+/// Tells what the checks are; needs no server.
+///
+/// # Errors
+/// Kind `usage` for a check that does not exist.
+pub fn describe(ui: &Ui, args: &ValidateArgs) -> Result<Status> {
+    match &args.explain {
+        Some(id) => ui.result(checks::find(id)?)?,
+        None => ui.result(&Catalogue { checks: checks::all() })?,
+    }
+    Ok(Status::Done)
+}

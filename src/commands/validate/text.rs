@@ -1,0 +1,169 @@
+//! The report for people.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use crate::ui::{Ui, count, milliseconds};
+use crate::validate::checks;
+use crate::validate::report::Report;
+use crate::validate::suppress::Suppressed;
+use crate::validate::{Finding, Severity};
+
+/// How many findings of one check are shown; what comes after tells a reader nothing new.
+const SHOWN: usize = 10;
+
+/// Writes the report, the worst first.
+pub fn write(report: &Report, ui: &Ui, out: &mut dyn Write) -> io::Result<()> {
+    for severity in [Severity::Critical, Severity::High, Severity::Medium, Severity::Low] {
+        let mut groups: BTreeMap<&str, Vec<&Finding>> = BTreeMap::new();
+        for finding in report.findings.iter().filter(|f| f.severity == severity) {
+            groups.entry(&finding.check).or_default().push(finding);
+        }
+        if groups.is_empty() {
+            continue;
+        }
+        writeln!(out, "{}", heading(severity, ui))?;
+        for (check, findings) in groups {
+            group(check, &findings, ui, out)?;
+        }
+        writeln!(out)?;
+    }
+    if !report.unknown.is_empty() {
+        writeln!(out, "{}", ui.bad("UNKNOWN: nothing was proven here"))?;
+        for unknown in &report.unknown {
+            writeln!(out, "\n  {}", title(&unknown.check, ui))?;
+            writeln!(out, "    {}", printable(&unknown.reason))?;
+        }
+        writeln!(out)?;
+    }
+    suppressed(&report.suppressed, ui, out)?;
+    skipped(report, ui, out)?;
+    let summary = report.summary(&milliseconds(report.duration_ms));
+    if report.passed {
+        writeln!(out, "{} {summary}", ui.good("passed:"))
+    } else {
+        for why in &report.why {
+            writeln!(out, "{} {why}", ui.bad("FAILED:"))?;
+        }
+        writeln!(out, "{summary}")
+    }
+}
+
+fn heading(severity: Severity, ui: &Ui) -> String {
+    let text = severity.as_str().to_uppercase();
+    if severity >= Severity::High {
+        ui.bad(&text)
+    } else {
+        ui.bold(&text)
+    }
+}
+
+fn title(check: &str, ui: &Ui) -> String {
+    match checks::find(check) {
+        Ok(check) => format!("{}: {}", ui.bold(check.id), check.title),
+        Err(_) => ui.bold(&printable(check)),
+    }
+}
+
+fn group(check: &str, findings: &[&Finding], ui: &Ui, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "\n  {}", title(check, ui))?;
+    for finding in findings.iter().take(SHOWN) {
+        let object = printable(&finding.object);
+        match &finding.tenant_id {
+            Some(tenant) => writeln!(out, "    {}  {object}", ui.bold(&printable(tenant)))?,
+            None => writeln!(out, "    {object}")?,
+        }
+        writeln!(out, "      {}", printable(&finding.detail))?;
+        for line in finding.remedy.lines() {
+            writeln!(out, "      {}", ui.dim(&printable(line)))?;
+        }
+    }
+    if findings.len() > SHOWN {
+        let mut tenants: Vec<&str> = findings.iter().filter_map(|f| f.tenant_id.as_deref()).collect();
+        tenants.sort_unstable();
+        tenants.dedup();
+        let over = match tenants.len() {
+            0 => String::new(),
+            n => format!(", {} in all", count(n, "tenant")),
+        };
+        writeln!(out, "    and {} more{over}; -o json has all", findings.len() - SHOWN)?;
+    }
+    Ok(())
+}
+
+fn suppressed(all: &[Suppressed], ui: &Ui, out: &mut dyn Write) -> io::Result<()> {
+    if all.is_empty() {
+        return Ok(());
+    }
+    let mut groups: BTreeMap<(&str, &str, &str), Vec<&Finding>> = BTreeMap::new();
+    for Suppressed {
+        finding,
+        reason,
+        expires,
+    } in all
+    {
+        groups
+            .entry((&finding.check, reason, expires))
+            .or_default()
+            .push(finding);
+    }
+    writeln!(out, "{}", ui.bold("suppressed by the configuration"))?;
+    for ((check, reason, expires), findings) in groups {
+        writeln!(out, "\n  {}", title(check, ui))?;
+        writeln!(out, "    until {expires}: {}", printable(reason))?;
+        for finding in findings.iter().take(SHOWN) {
+            let object = printable(&finding.object);
+            let tenant = finding.tenant_id.as_deref().map(|t| format!("{}  ", printable(t)));
+            writeln!(
+                out,
+                "      {}  {}{object}",
+                finding.severity,
+                tenant.unwrap_or_default()
+            )?;
+        }
+        if findings.len() > SHOWN {
+            writeln!(out, "      and {} more; -o json has all", findings.len() - SHOWN)?;
+        }
+    }
+    writeln!(out)
+}
+
+fn skipped(report: &Report, ui: &Ui, out: &mut dyn Write) -> io::Result<()> {
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for skipped in &report.skipped {
+        reasons.entry(skipped.reason).or_default().push(&skipped.check);
+    }
+    for (reason, ids) in &reasons {
+        writeln!(out, "{} ({reason}): {}", ui.bold("skipped"), ids.join(", "))?;
+    }
+    if !reasons.is_empty() {
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// Text without anything that a terminal would obey or that would reverse its direction: names are not ours.
+pub fn printable(text: &str) -> String {
+    let harmless = |c: char| {
+        !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut clean = String::with_capacity(text.len());
+    for c in text.chars() {
+        if harmless(c) {
+            clean.push(c);
+        } else {
+            clean.extend(c.escape_default());
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_move_the_cursor() {
+        assert_eq!(printable("a\u{1b}[2Jb\nc\u{202e}d é"), "a\\u{1b}[2Jb\\nc\\u{202e}d é");
+    }
+}

@@ -1,0 +1,366 @@
+//! Runs checks: a few sessions that share one snapshot, each check behind a savepoint of its own.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::task::JoinSet;
+use tokio_postgres::types::Type;
+
+use super::checks::Check;
+use super::{Finding, Severity, Unknown};
+use crate::catalog::tenants;
+use crate::config::Date;
+use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt::Interrupt;
+use crate::pg::session::{Connector, Row, Session, column};
+use crate::pg::sql::Sql;
+use crate::tenant::TenantId;
+
+/// Which tenants the checks look at.
+#[derive(Clone, Debug)]
+pub enum Scope {
+    /// All of the registry.
+    All,
+    /// Those of a tier.
+    Tier(String),
+    /// These.
+    Tenants(Vec<TenantId>),
+}
+
+/// What to run and how.
+#[derive(Debug)]
+pub struct Request {
+    /// The checks, in the order in which they are started.
+    pub checks: Vec<&'static Check>,
+    /// Which tenants.
+    pub scope: Scope,
+    /// Sessions at a time, at least 1.
+    pub jobs: usize,
+    /// Limit for each check.
+    pub timeout: Duration,
+}
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// It ran to its end.
+    Done,
+    /// It could not be run, or not to its end.
+    Unknown,
+}
+
+/// One check's run.
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckRun {
+    /// The check's id.
+    pub check: String,
+    /// How it ended.
+    pub status: Ended,
+    /// How long it took.
+    pub duration_ms: f64,
+}
+
+/// What the checks said.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How many tenants were looked at.
+    pub tenants_checked: usize,
+    /// Their ids; none: all of the registry.
+    pub scope: Option<HashSet<String>>,
+    /// The server's date, in UTC.
+    pub today: Date,
+    /// In no order.
+    pub findings: Vec<Finding>,
+    /// Checks that could not be run.
+    pub unknown: Vec<Unknown>,
+    /// Every check that was asked for, by id.
+    pub checks: Vec<CheckRun>,
+}
+
+impl Outcome {
+    fn add(&mut self, check: &'static Check, duration: Duration, result: Result<Vec<Finding>, String>) {
+        let status = if result.is_ok() { Ended::Done } else { Ended::Unknown };
+        self.checks.push(CheckRun {
+            check: check.id.to_owned(),
+            status,
+            duration_ms: milliseconds(duration),
+        });
+        match result {
+            Ok(findings) => self.findings.extend(findings),
+            Err(reason) => self.unknown.push(Unknown {
+                check: check.id.to_owned(),
+                reason,
+            }),
+        }
+    }
+}
+
+/// Milliseconds with three places.
+pub fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}
+
+/// Runs the checks on this session and on `jobs - 1` more; `done` is called after each.
+///
+/// Works on a standby too: nothing is written.
+///
+/// # Errors
+/// Kind `not_found` for a tenant that does not exist; when the server cannot be reached, or all sessions are lost; when
+/// the user interrupts. What goes wrong within one check is its result.
+pub async fn run(
+    session: Session,
+    connector: &Connector,
+    request: &Request,
+    interrupt: &Interrupt,
+    done: impl Fn(),
+) -> Result<Outcome> {
+    begin(&session, None, None, request.timeout).await?;
+    let sql = Sql::new(
+        "SELECT pg_catalog.pg_export_snapshot() AS snapshot,
+    pg_catalog.to_char(pg_catalog.now() AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS today",
+    );
+    let row = session.query_one(&sql, &[], "share the snapshot").await?;
+    let snapshot: String = column(&row, "snapshot")?;
+    let today: &str = column(&row, "today")?;
+    let today = Date::parse(today).ok_or_else(|| Error::new(ErrorKind::Unknown, "the server's date cannot be read"))?;
+    let (tenants_checked, scope) = resolve(&session, &request.scope).await?;
+    if let Some(ids) = &scope {
+        session.batch(&scoped(Some(ids)), "set the scope").await?;
+    }
+    let others = (1..request.jobs.min(request.checks.len())).map(|_| async {
+        let session = connector.connect().await?;
+        begin(&session, Some(&snapshot), scope.as_deref(), request.timeout).await?;
+        Ok(session)
+    });
+    let mut sessions = vec![session];
+    for other in others {
+        let opened: Result<Session> = other.await;
+        match opened {
+            Ok(session) => sessions.push(session),
+            // Fewer sessions take longer and prove the same.
+            Err(error) => {
+                tracing::info!(%error, cause = error.cause(), "going on with {} sessions", sessions.len());
+                break;
+            }
+        }
+    }
+    let mut outcome = Outcome {
+        tenants_checked,
+        scope: scope.map(|ids| ids.into_iter().collect()),
+        today,
+        findings: Vec::new(),
+        unknown: Vec::new(),
+        checks: Vec::with_capacity(request.checks.len()),
+    };
+    run_on(sessions, request, interrupt, done, &mut outcome).await?;
+    outcome.checks.sort_by(|a, b| a.check.cmp(&b.check));
+    outcome.unknown.sort_by(|a, b| a.check.cmp(&b.check));
+    Ok(outcome)
+}
+
+/// Starts the transaction; the first session's snapshot is what the others take theirs from.
+async fn begin(session: &Session, snapshot: Option<&str>, scope: Option<&[String]>, timeout: Duration) -> Result<()> {
+    let mut sql = Sql::new("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ");
+    if let Some(snapshot) = snapshot {
+        sql = sql.text("SET TRANSACTION SNAPSHOT ").literal(snapshot).text("; ");
+    }
+    // Catalogs have no statistics to speak of: compiling or parallelising a query on such estimates only costs.
+    let sql = sql
+        .text("SET LOCAL statement_timeout = ")
+        .int(timeout.as_millis() as i128)
+        .text(
+            "; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL jit = off; SET LOCAL work_mem = '64MB';
+SET LOCAL max_parallel_workers_per_gather = 0;
+SELECT pg_catalog.set_config('transaction_timeout', '0', true)
+WHERE pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL; ",
+        )
+        .append(scoped(scope));
+    session.batch(&sql, "start the transaction").await
+}
+
+/// What limits the checks to some tenants. Always said: a setting of the database or the role must not narrow the proof.
+fn scoped(ids: Option<&[String]>) -> Sql {
+    let sql = Sql::new("SELECT pg_catalog.set_config('tenantctl.scope', ");
+    match ids {
+        Some(ids) => sql.text_array(ids).text("::pg_catalog.text, true)"),
+        None => sql.text("'', true)"),
+    }
+}
+
+/// How many tenants the scope has, and their ids where it is not all.
+async fn resolve(session: &Session, scope: &Scope) -> Result<(usize, Option<Vec<String>>)> {
+    let ids = match scope {
+        Scope::All => {
+            let sql = Sql::new("SELECT pg_catalog.count(*) AS n FROM tenantctl.tenants");
+            let row = session.query_one(&sql, &[], "count the tenants").await?;
+            return Ok((usize::try_from(column::<i64>(&row, "n")?).unwrap_or_default(), None));
+        }
+        Scope::Tier(tier) => {
+            let sql = Sql::new("SELECT t.tenant_id FROM tenantctl.tenants t WHERE t.tier = $1");
+            let rows = session.query(&sql, &[(tier, Type::TEXT)], "read the registry").await?;
+            rows.iter().map(|row| column(row, "tenant_id")).collect::<Result<_>>()?
+        }
+        Scope::Tenants(ids) => {
+            let rows = tenants::find(session, ids).await?;
+            rows.iter().map(|row| row.tenant_id.to_string()).collect::<Vec<_>>()
+        }
+    };
+    Ok((ids.len(), Some(ids)))
+}
+
+/// A check's result as a worker hands it over; or that its session is lost.
+enum Message {
+    Done(&'static Check, Duration, Result<Vec<Finding>, String>),
+    Lost(&'static Check, Duration, Error),
+}
+
+async fn run_on(
+    sessions: Vec<Session>,
+    request: &Request,
+    interrupt: &Interrupt,
+    done: impl Fn(),
+    outcome: &mut Outcome,
+) -> Result<()> {
+    let checks: Arc<[&'static Check]> = request.checks.as_slice().into();
+    let next = Arc::new(AtomicUsize::new(0));
+    let timeout = request.timeout;
+    let (sender, mut messages) = tokio::sync::mpsc::channel(checks.len().max(1));
+    let mut workers = JoinSet::new();
+    for session in sessions {
+        let (checks, next, sender, interrupt) = (
+            Arc::clone(&checks),
+            Arc::clone(&next),
+            sender.clone(),
+            interrupt.clone(),
+        );
+        workers.spawn(async move {
+            while let Some(check) = checks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let started = Instant::now();
+                let result = tokio::select! {
+                    result = run_check(&session, check) => result,
+                    () = interrupt.times(1) => {
+                        session.cancel().await;
+                        return;
+                    }
+                };
+                let took = started.elapsed();
+                let message = match result {
+                    Ok(findings) => Message::Done(check, took, Ok(findings)),
+                    Err(error) if session.is_closed() || error.kind() == ErrorKind::Connection => {
+                        let _ = sender.send(Message::Lost(check, took, error)).await;
+                        return;
+                    }
+                    Err(error) => Message::Done(check, took, Err(reason(check, &error, timeout))),
+                };
+                if sender.send(message).await.is_err() {
+                    return;
+                }
+            }
+            session.rollback().await;
+        });
+    }
+    drop(sender);
+    let mut lost = None;
+    while let Some(message) = messages.recv().await {
+        let (check, duration, result) = match message {
+            Message::Done(check, duration, result) => (check, duration, result),
+            Message::Lost(check, duration, error) => {
+                let why = reason(check, &error, timeout);
+                lost = Some(error);
+                (check, duration, Err(why))
+            }
+        };
+        tracing::info!(
+            check = check.id,
+            ms = milliseconds(duration),
+            findings = result.as_ref().map_or(0, Vec::len),
+            unknown = result.as_ref().err(),
+            "check"
+        );
+        outcome.add(check, duration, result);
+        done();
+    }
+    if interrupt.requested() {
+        return Err(Error::interrupted());
+    }
+    match lost {
+        // Whatever was left over was never run: this is no proof, and no half of one.
+        Some(error) if outcome.checks.len() < checks.len() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn run_check(session: &Session, check: &Check) -> Result<Vec<Finding>> {
+    let doing = "run a check";
+    session.batch(&Sql::new("SAVEPOINT one_check"), doing).await?;
+    let result = match session.query(&check.sql(), &[], doing).await {
+        // Rows are turned one by one, so that they are not held twice over.
+        Ok(rows) => rows.into_iter().map(|row| finding(check, &row)).collect(),
+        Err(error) => Err(error),
+    };
+    if result.is_err() && !session.is_closed() {
+        session
+            .batch(&Sql::new("ROLLBACK TO SAVEPOINT one_check"), doing)
+            .await?;
+    } else if result.is_ok() {
+        session.batch(&Sql::new("RELEASE SAVEPOINT one_check"), doing).await?;
+    }
+    result
+}
+
+fn finding(check: &Check, row: &Row) -> Result<Finding> {
+    let severity: &str = column(row, "severity")?;
+    Ok(Finding {
+        check: check.id.to_owned(),
+        severity: Severity::parse(severity).ok_or_else(|| {
+            Error::new(ErrorKind::Unknown, "the check answered with an unknown severity").with_cause(severity)
+        })?,
+        tenant_id: column(row, "tenant_id")?,
+        schema_name: column(row, "schema_name")?,
+        object: column(row, "object")?,
+        detail: column(row, "detail")?,
+        remedy: column(row, "remedy")?,
+    })
+}
+
+/// Why a check could not be run: the class of the SQLSTATE in words, what the server said, and what right is missing.
+fn reason(check: &Check, error: &Error, timeout: Duration) -> String {
+    let seconds = timeout.as_secs_f64();
+    let class = match (error.sqlstate().unwrap_or_default(), error.kind()) {
+        (_, ErrorKind::Permission) => "the login's rights do not suffice".to_owned(),
+        ("57014", _) => format!("it did not finish within {seconds} s, or was cancelled"),
+        ("55P03", _) => "a lock that it needs was not released in time".to_owned(),
+        (_, ErrorKind::Timeout) => "it did not finish in time".to_owned(),
+        (_, ErrorKind::Connection) => "the connection to the server was lost while it ran".to_owned(),
+        (_, ErrorKind::ReadOnly) => "it cannot run in a read-only session".to_owned(),
+        (code, _) => match code.get(..2) {
+            Some("0A") => "this server does not support what it asks".to_owned(),
+            Some("22") => "the server could not make sense of a value".to_owned(),
+            Some("42") => "this server or registry lacks what it reads".to_owned(),
+            Some("53") => "the server is short of resources".to_owned(),
+            Some("54") => "a limit of the server was exceeded".to_owned(),
+            Some("55") => "an object was not in the state it needs".to_owned(),
+            Some("58") => "the operating system refused".to_owned(),
+            Some("XX") => "the server failed inside".to_owned(),
+            _ => error.message().to_owned(),
+        },
+    };
+    let mut text = class;
+    if let Some(cause) = error.cause() {
+        text.push_str(": ");
+        text.push_str(cause);
+    }
+    if let Some(code) = error.sqlstate() {
+        text.push_str(&format!(" (SQLSTATE {code})"));
+    }
+    if error.kind() == ErrorKind::Permission
+        && let Some(needs) = &check.needs
+    {
+        text.push_str(&format!("; it needs {needs}"));
+    }
+    text
+}
