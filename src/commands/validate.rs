@@ -17,10 +17,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::tenant::TenantId;
 use crate::ui::table::Grid;
 use crate::ui::{Render, Ui, milliseconds};
-use crate::validate::Severity;
 use crate::validate::checks::{self, Check};
 use crate::validate::report::{Report, Rules, Skipped};
 use crate::validate::run::{self, Request, Scope};
+use crate::validate::{Severity, junit, sarif};
 
 /// Runs the command.
 ///
@@ -164,10 +164,12 @@ fn tell(ui: &Ui, args: &ValidateArgs, report: &Report) -> Result<()> {
 fn write(report: &Report, format: ReportFormat, ui: &Ui, out: &mut dyn Write) -> std::io::Result<()> {
     match format {
         ReportFormat::Text => text::write(report, ui, out),
-        ReportFormat::Json | ReportFormat::Junit | ReportFormat::Sarif => {
+        ReportFormat::Json => {
             serde_json::to_writer_pretty(&mut *out, report)?;
             writeln!(out)
         }
+        ReportFormat::Junit => junit::write(report, out),
+        ReportFormat::Sarif => sarif::write(report, out),
     }
 }
 

@@ -30,7 +30,7 @@ impl Date {
             text[5..7].parse().ok()?,
             text[8..].parse().ok()?,
         );
-        let leap = |y: u16| y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
+        let leap = |y: u16| y.is_multiple_of(4) && (!y.is_multiple_of(100) || y.is_multiple_of(400));
         let days = match month {
             4 | 6 | 9 | 11 => 30,
             2 if leap(year) => 29,

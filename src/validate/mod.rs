@@ -1,8 +1,10 @@
 //! The proof of isolation: what was looked for in the live database, what was found, what could not be looked at.
 
 pub mod checks;
+pub mod junit;
 pub mod report;
 pub mod run;
+pub mod sarif;
 pub mod suppress;
 
 use std::fmt;

@@ -53,7 +53,10 @@ pub struct Report {
     pub notes: Vec<Note>,
     /// Every check that was asked for, by id.
     pub checks: Vec<CheckRun>,
-    /// Findings at or above this make it fail.
+    /// Why the whole run proved nothing; empty where it did. Also among `why`.
+    #[serde(skip)]
+    pub unproven: Vec<String>,
+    /// What makes it fail.
     #[serde(skip)]
     pub rules: Rules,
 }
@@ -83,14 +86,16 @@ impl Report {
             skipped,
             notes,
             checks: outcome.checks,
+            unproven: Vec::new(),
             rules,
         };
-        report.why = report.judge(scope);
+        report.unproven = report.proves_nothing(scope);
+        report.why = report.unproven.iter().cloned().chain(report.broken_rules()).collect();
         report.passed = report.why.is_empty();
         report
     }
 
-    fn judge(&self, scope: &Scope) -> Vec<String> {
+    fn proves_nothing(&self, scope: &Scope) -> Vec<String> {
         let mut why = Vec::new();
         if self.tenants_checked == 0 {
             why.push(match scope {
@@ -101,6 +106,11 @@ impl Report {
         if self.checks_run == 0 {
             why.push("nothing was proven: no check could be run".to_owned());
         }
+        why
+    }
+
+    fn broken_rules(&self) -> Vec<String> {
+        let mut why = Vec::new();
         if let Some(limit) = self.rules.fail_on {
             let failing = self.findings.iter().take_while(|f| f.severity >= limit).count();
             if failing > 0 {

@@ -239,7 +239,7 @@ mod tests {
     fn what_has_expired_suppresses_nothing_and_is_told() {
         let mut all = outcome(None);
         let over = suppression("a", None, None, "2026-06-14");
-        let (suppressed, notes) = apply(&mut all, &[over.clone()]);
+        let (suppressed, notes) = apply(&mut all, std::slice::from_ref(&over));
         assert_eq!((all.findings.len(), suppressed.len()), (3, 0));
         assert_eq!(notes[0].kind, NoteKind::SuppressionExpired);
         assert!(notes[0].message.contains("f.yaml:1:1") && notes[0].message.contains("2 findings"));
