@@ -245,10 +245,10 @@ pub struct ValidateArgs {
     /// With --all: only tenants of this tier
     #[arg(short, long, value_name = "TIER", requires = "all")]
     pub tier: Option<String>,
-    /// Run only these checks
+    /// Run only these checks: ids, separated by commas
     #[arg(long, value_name = "CHECK", value_delimiter = ',')]
     pub check: Vec<String>,
-    /// Run all but these checks; the report names them as skipped
+    /// Run all but these checks; the report names them
     #[arg(long, value_name = "CHECK", value_delimiter = ',')]
     pub skip: Vec<String>,
     /// Fail also when a check could not be run

@@ -81,10 +81,10 @@ fn a_first_session() {
 fn help_texts() {
     settings().bind(|| {
         insta::assert_snapshot!("help", shown(&Cmd::new(&["--help"]).env("COLUMNS", "100").finish()));
-        insta::assert_snapshot!(
-            "help_provision",
-            shown(&Cmd::new(&["provision", "--help"]).env("COLUMNS", "100").finish())
-        );
+        for (name, command) in [("help_provision", "provision"), ("help_validate", "validate")] {
+            let run = Cmd::new(&[command, "--help"]).env("COLUMNS", "100").finish();
+            insta::assert_snapshot!(name, shown(&run));
+        }
     });
 }
 

@@ -95,6 +95,15 @@ fn a_standby_refuses_writes_and_serves_reads() {
         run.0.status.success() && run.json()["tenants"][0]["tenant_id"] == "acme"
     });
     Cmd::new(&["show", "acme"]).env("DATABASE_URL", &url).finish().success();
+    // The proof holds there too, and says the same.
+    let [here, there] = [&db.url, &url].map(|url| {
+        let run = Cmd::new(&["validate", "--all", "-o", "json"])
+            .env("DATABASE_URL", url)
+            .finish();
+        let report = run.json();
+        ["tenants_checked", "checks_run", "findings", "unknown"].map(|key| report[key].clone())
+    });
+    assert_eq!(here, there);
     // Two hosts and target_session_attrs: the primary is found behind the standby.
     let both = format!(
         "host={},{} user=postgres dbname={} sslmode=disable target_session_attrs=read-write",

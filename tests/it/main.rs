@@ -26,3 +26,4 @@ mod show;
 mod support;
 mod template;
 mod timescaledb;
+mod validate;

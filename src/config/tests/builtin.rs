@@ -263,4 +263,8 @@ fn targets_and_provisioning_are_the_seeds() {
 fn what_is_commented_out_is_valid_too() {
     good("template:\n  directory: sql\n");
     good("cluster:\n  replicas:\n  - host=replica1.db.internal port=5432 dbname=tradesage\n");
+    let suppression = "  - check: role_attributes\n    tenant: acme\n    object: role tenant_*_user\n    \
+                       reason: migration of the old application, ticket 4711\n    expires: 2026-12-31\n";
+    let config = good(&format!("validate:\n  suppress:\n{suppression}"));
+    assert_eq!(config.validate.suppress.len(), 1);
 }

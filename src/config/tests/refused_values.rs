@@ -475,3 +475,68 @@ fn settings_and_queries() {
     let config = good("metrics: {business_queries: {n: ' select 1 ; '}}");
     assert_eq!(config.metrics.business_queries[0].sql, "select 1");
 }
+
+#[test]
+fn suppressions() {
+    let one = |text: &str| format!("validate:\n  suppress:\n    - {{{text}}}\n");
+    refused(
+        &one("check: a, expires: 2026-12-31"),
+        "3:7: validate.suppress: missing key \"reason\"",
+        "why this finding is acceptable",
+    );
+    refused(
+        &one("check: a, reason: r"),
+        "3:7: validate.suppress: missing key \"expires\"",
+        "YYYY-MM-DD",
+    );
+    refused(
+        &one("reason: r, expires: 2026-12-31"),
+        "3:7: validate.suppress: missing key \"check\"",
+        "",
+    );
+    refused(
+        &one("check: a, reason: '', expires: 2026-12-31"),
+        "3:26: validate.suppress.reason: expected text, found an empty one",
+        "",
+    );
+    refused(
+        &one("check: a, reason: r, expires: 2026-02-30"),
+        "3:38: validate.suppress.expires: expected a day such as 2026-12-31, found \"2026-02-30\"",
+        "",
+    );
+    refused(
+        &one("check: a, reason: r, expires: 20261231"),
+        "3:38: validate.suppress.expires: expected text, found 20261231",
+        "",
+    );
+    refused(
+        &one("check: a, reason: r, expires: 2026-12-31, tenant: a b"),
+        "3:58: validate.suppress.tenant: expected a tenant id, found \"a b\"",
+        "Leave the key out",
+    );
+    refused(
+        &one("check: a, reason: r, expires: 2026-12-31, objct: x"),
+        "3:50: unknown key \"objct\" in validate.suppress",
+        "Did you mean \"object\"?",
+    );
+    refused(
+        "validate: {supress: []}",
+        "1:12: unknown key \"supress\" in validate",
+        "suppress",
+    );
+    refused(
+        "validate: {suppress: {check: a}}",
+        "1:22: validate.suppress: expected a list, found a mapping",
+        "",
+    );
+    let config = good(&one(
+        "check: a, tenant: x, object: 'table *.t', reason: r, expires: 2026-12-31",
+    ));
+    let [suppression] = &config.validate.suppress[..] else {
+        panic!("{:?}", config.validate);
+    };
+    assert_eq!(suppression.place, "t.yaml:3:7");
+    assert_eq!(suppression.object.as_deref(), Some("table *.t"));
+    assert_eq!(suppression.expires.to_string(), "2026-12-31");
+    assert!(good("validate:\n").validate.suppress.is_empty());
+}
