@@ -10,7 +10,7 @@ use crate::validate::suppress::Suppressed;
 use crate::validate::{Finding, Severity};
 
 /// How many findings of one check are shown; what comes after tells a reader nothing new.
-const SHOWN: usize = 10;
+const SHOWN: usize = 5;
 
 /// Writes the report, the worst first.
 pub fn write(report: &Report, ui: &Ui, out: &mut dyn Write) -> io::Result<()> {
