@@ -82,20 +82,17 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn add(&mut self, check: &'static Check, duration: Duration, result: Result<Vec<Finding>, String>) {
-        let status = if result.is_ok() { Ended::Done } else { Ended::Unknown };
+    fn add(&mut self, check: &'static Check, duration: Duration, findings: Vec<Finding>, doubt: Option<String>) {
         self.checks.push(CheckRun {
             check: check.id.to_owned(),
-            status,
+            status: if doubt.is_none() { Ended::Done } else { Ended::Unknown },
             duration_ms: milliseconds(duration),
         });
-        match result {
-            Ok(findings) => self.findings.extend(findings),
-            Err(reason) => self.unknown.push(Unknown {
-                check: check.id.to_owned(),
-                reason,
-            }),
-        }
+        self.findings.extend(findings);
+        self.unknown.extend(doubt.map(|reason| Unknown {
+            check: check.id.to_owned(),
+            reason,
+        }));
     }
 }
 
@@ -212,10 +209,11 @@ async fn resolve(session: &Session, scope: &Scope) -> Result<(usize, Option<Vec<
     Ok((ids.len(), Some(ids)))
 }
 
-/// A check's result as a worker hands it over; or that its session is lost.
-enum Message {
-    Done(&'static Check, Duration, Result<Vec<Finding>, String>),
-    Lost(&'static Check, Duration, Error),
+/// A check's result as a worker hands it over, or that its session is lost.
+struct Message {
+    check: &'static Check,
+    duration: Duration,
+    result: Result<Told>,
 }
 
 async fn run_on(
@@ -241,22 +239,20 @@ async fn run_on(
             while let Some(check) = checks.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let started = Instant::now();
                 let result = tokio::select! {
-                    result = run_check(&session, check) => result,
+                    result = run_check(&session, check, timeout) => result,
                     () = interrupt.times(1) => {
                         session.cancel().await;
                         return;
                     }
                 };
-                let took = started.elapsed();
-                let message = match result {
-                    Ok(findings) => Message::Done(check, took, Ok(findings)),
-                    Err(error) if session.is_closed() || error.kind() == ErrorKind::Connection => {
-                        let _ = sender.send(Message::Lost(check, took, error)).await;
-                        return;
-                    }
-                    Err(error) => Message::Done(check, took, Err(reason(check, &error, timeout))),
+                let lost = result.is_err();
+                let duration = started.elapsed();
+                let message = Message {
+                    check,
+                    duration,
+                    result,
                 };
-                if sender.send(message).await.is_err() {
+                if sender.send(message).await.is_err() || lost {
                     return;
                 }
             }
@@ -265,23 +261,20 @@ async fn run_on(
     }
     drop(sender);
     let mut lost = None;
-    while let Some(message) = messages.recv().await {
-        let (check, duration, result) = match message {
-            Message::Done(check, duration, result) => (check, duration, result),
-            Message::Lost(check, duration, error) => {
-                let why = reason(check, &error, timeout);
-                lost = Some(error);
-                (check, duration, Err(why))
-            }
-        };
-        tracing::info!(
-            check = check.id,
-            ms = milliseconds(duration),
-            findings = result.as_ref().map_or(0, Vec::len),
-            unknown = result.as_ref().err(),
-            "check"
-        );
-        outcome.add(check, duration, result);
+    while let Some(Message {
+        check,
+        duration,
+        result,
+    }) = messages.recv().await
+    {
+        let (findings, doubt) = result.unwrap_or_else(|error| {
+            let doubt = reason(check, &error, timeout);
+            lost = Some(error);
+            (Vec::new(), Some(doubt))
+        });
+        let (id, ms, n) = (check.id, milliseconds(duration), findings.len());
+        tracing::info!(check = id, ms, findings = n, unknown = doubt, "check");
+        outcome.add(check, duration, findings, doubt);
         done();
     }
     if interrupt.requested() {
@@ -294,26 +287,41 @@ async fn run_on(
     }
 }
 
-async fn run_check(session: &Session, check: &Check) -> Result<Vec<Finding>> {
+/// The findings, and what kept the check from telling all.
+type Told = (Vec<Finding>, Option<String>);
+
+async fn run_check(session: &Session, check: &Check, timeout: Duration) -> Result<Told> {
     let doing = "run a check";
     session.batch(&Sql::new("SAVEPOINT one_check"), doing).await?;
-    let result = match session.query(&check.sql(), &[], doing).await {
-        // Rows are turned one by one, so that they are not held twice over.
-        Ok(rows) => rows.into_iter().map(|row| finding(check, &row)).collect(),
-        Err(error) => Err(error),
-    };
-    if result.is_err() && !session.is_closed() {
-        session
-            .batch(&Sql::new("ROLLBACK TO SAVEPOINT one_check"), doing)
-            .await?;
-    } else if result.is_ok() {
-        session.batch(&Sql::new("RELEASE SAVEPOINT one_check"), doing).await?;
+    match session.query(&check.sql(), &[], doing).await {
+        Ok(rows) => {
+            session.batch(&Sql::new("RELEASE SAVEPOINT one_check"), doing).await?;
+            let mut findings = Vec::with_capacity(rows.len());
+            let mut doubt = None;
+            // One by one, so that rows and findings are not all held at once. A row that cannot be read must not take
+            // the others with it.
+            for row in rows {
+                match finding(check, &row) {
+                    Ok(finding) => findings.push(finding),
+                    Err(error) => doubt = Some(reason(check, &error, timeout)),
+                }
+            }
+            Ok((findings, doubt))
+        }
+        Err(error) if session.is_closed() || error.kind() == ErrorKind::Connection => Err(error),
+        Err(error) => {
+            session
+                .batch(&Sql::new("ROLLBACK TO SAVEPOINT one_check"), doing)
+                .await?;
+            Ok((Vec::new(), Some(reason(check, &error, timeout))))
+        }
     }
-    result
 }
 
 fn finding(check: &Check, row: &Row) -> Result<Finding> {
     let severity: &str = column(row, "severity")?;
+    // A name that a check makes NULL must not hide the finding.
+    let text = |name| Ok(column::<Option<String>>(row, name)?.unwrap_or_else(|| "(unnamed)".to_owned()));
     Ok(Finding {
         check: check.id.to_owned(),
         severity: Severity::parse(severity).ok_or_else(|| {
@@ -321,9 +329,9 @@ fn finding(check: &Check, row: &Row) -> Result<Finding> {
         })?,
         tenant_id: column(row, "tenant_id")?,
         schema_name: column(row, "schema_name")?,
-        object: column(row, "object")?,
-        detail: column(row, "detail")?,
-        remedy: column(row, "remedy")?,
+        object: text("object")?,
+        detail: text("detail")?,
+        remedy: text("remedy")?,
     })
 }
 
@@ -340,6 +348,7 @@ fn reason(check: &Check, error: &Error, timeout: Duration) -> String {
         (code, _) => match code.get(..2) {
             Some("0A") => "this server does not support what it asks".to_owned(),
             Some("22") => "the server could not make sense of a value".to_owned(),
+            Some("40") => "the server broke it off in favour of others".to_owned(),
             Some("42") => "this server or registry lacks what it reads".to_owned(),
             Some("53") => "the server is short of resources".to_owned(),
             Some("54") => "a limit of the server was exceeded".to_owned(),
@@ -363,4 +372,53 @@ fn reason(check: &Check, error: &Error, timeout: Duration) -> String {
         text.push_str(&format!("; it needs {needs}"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::checks;
+    use super::*;
+
+    #[test]
+    fn reasons_say_class_cause_code_and_right() {
+        let refused = Error::new(ErrorKind::Permission, "failed")
+            .with_cause("permission denied for view v")
+            .with_sqlstate("42501");
+        let check = checks::all()
+            .iter()
+            .find(|check| check.needs.is_some())
+            .expect("a check with needs");
+        let seconds = Duration::from_secs(60);
+        assert_eq!(
+            reason(check, &refused, seconds),
+            format!(
+                "the login's rights do not suffice: permission denied for view v (SQLSTATE 42501); it needs {}",
+                check.needs.as_deref().unwrap_or_default()
+            )
+        );
+        for (kind, code, part) in [
+            (ErrorKind::Timeout, "57014", "did not finish within 60 s"),
+            (ErrorKind::Timeout, "55P03", "a lock"),
+            (ErrorKind::Connection, "57P01", "connection to the server was lost"),
+            (ErrorKind::Unknown, "42703", "lacks what it reads"),
+            (ErrorKind::Unknown, "53200", "short of resources"),
+            (ErrorKind::Unknown, "40001", "broke it off"),
+        ] {
+            let text = reason(check, &Error::new(kind, "failed").with_sqlstate(code), seconds);
+            assert!(text.contains(part) && text.contains(code), "{text}");
+            assert!(!text.contains("; it needs"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_scope_is_always_said() {
+        assert_eq!(
+            scoped(None).to_string(),
+            "SELECT pg_catalog.set_config('tenantctl.scope', '', true)"
+        );
+        assert_eq!(
+            scoped(Some(&["a".to_owned()])).to_string(),
+            "SELECT pg_catalog.set_config('tenantctl.scope', ARRAY['a']::pg_catalog.text[]::pg_catalog.text, true)"
+        );
+    }
 }

@@ -39,8 +39,14 @@ pub fn write(report: &Report, ui: &Ui, out: &mut dyn Write) -> io::Result<()> {
     suppressed(&report.suppressed, ui, out)?;
     skipped(report, ui, out)?;
     let summary = report.summary(&milliseconds(report.duration_ms));
-    if report.passed {
+    if report.passed && report.unknown.is_empty() {
         writeln!(out, "{} {summary}", ui.good("passed:"))
+    } else if report.passed {
+        let unknown = format!(
+            "passed but for {} UNKNOWN (--strict fails on them):",
+            count(report.unknown.len(), "check")
+        );
+        writeln!(out, "{} {summary}", ui.bad(&unknown))
     } else {
         for why in &report.why {
             writeln!(out, "{} {why}", ui.bad("FAILED:"))?;
