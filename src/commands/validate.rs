@@ -86,7 +86,7 @@ fn selection(args: &ValidateArgs) -> Result<(Vec<&'static Check>, Vec<Skipped>)>
     let (only, skip) = (known(&args.check)?, known(&args.skip)?);
     let mut wanted = Vec::new();
     let mut skipped = Vec::new();
-    for check in checks::all() {
+    for check in checks::all().iter().filter(|check| !check.is_probed()) {
         let reason = if skip.contains(check.id) {
             "--skip"
         } else if !only.is_empty() && !only.contains(check.id) {

@@ -29,7 +29,7 @@ struct Case<'a> {
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let mut cases: BTreeMap<&str, Case<'_>> = BTreeMap::new();
     for run in &report.checks {
-        cases.entry(&run.check).or_default().milliseconds = run.duration_ms;
+        cases.entry(&run.check).or_default().milliseconds = run.duration_ms.unwrap_or_default();
     }
     for finding in &report.findings {
         let case = cases.entry(&finding.check).or_default();
@@ -95,9 +95,9 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn test_case(check: &str, case: &Case<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let name = match checks::find(check) {
-        Ok(check) => format!("{}: {}", check.id, check.title),
-        Err(_) => check.to_owned(),
+    let name = match checks::get(check) {
+        Some(check) => format!("{}: {}", check.id, check.title),
+        None => check.to_owned(),
     };
     writeln!(
         out,

@@ -189,7 +189,7 @@ pub(super) mod tests {
         let run = |check: &str, status| CheckRun {
             check: check.to_owned(),
             status,
-            duration_ms: 1.5,
+            duration_ms: Some(1.5),
         };
         Outcome {
             tenants_checked: 2,

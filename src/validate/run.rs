@@ -33,7 +33,7 @@ pub enum Scope {
 /// What to run and how.
 #[derive(Debug)]
 pub struct Request {
-    /// The checks, in the order in which they are started.
+    /// The checks, in the order in which they are started; those of the probe are passed over.
     pub checks: Vec<&'static Check>,
     /// Which tenants.
     pub scope: Scope,
@@ -60,8 +60,8 @@ pub struct CheckRun {
     pub check: String,
     /// How it ended.
     pub status: Ended,
-    /// How long it took.
-    pub duration_ms: f64,
+    /// How long it took; none where it was not measured on its own.
+    pub duration_ms: Option<f64>,
 }
 
 /// What the checks said.
@@ -82,11 +82,31 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Adds what was found out by other means than a check's query; `tried` are the ids that could have been found.
+    pub fn merge<'a>(
+        &mut self,
+        tried: impl IntoIterator<Item = &'a str>,
+        findings: Vec<Finding>,
+        unknown: Vec<Unknown>,
+    ) {
+        self.checks.extend(tried.into_iter().map(|id| CheckRun {
+            check: id.to_owned(),
+            status: if unknown.iter().any(|u| u.check == id) {
+                Ended::Unknown
+            } else {
+                Ended::Done
+            },
+            duration_ms: None,
+        }));
+        self.findings.extend(findings);
+        self.unknown.extend(unknown);
+    }
+
     fn add(&mut self, check: &'static Check, duration: Duration, findings: Vec<Finding>, doubt: Option<String>) {
         self.checks.push(CheckRun {
             check: check.id.to_owned(),
             status: if doubt.is_none() { Ended::Done } else { Ended::Unknown },
-            duration_ms: milliseconds(duration),
+            duration_ms: Some(milliseconds(duration)),
         });
         self.findings.extend(findings);
         self.unknown.extend(doubt.map(|reason| Unknown {
@@ -223,7 +243,8 @@ async fn run_on(
     done: impl Fn(),
     outcome: &mut Outcome,
 ) -> Result<()> {
-    let checks: Arc<[&'static Check]> = request.checks.as_slice().into();
+    let checks = request.checks.iter().filter_map(|check| Some((*check, check.sql()?)));
+    let checks: Arc<[(&'static Check, Sql)]> = checks.collect();
     let next = Arc::new(AtomicUsize::new(0));
     let timeout = request.timeout;
     let (sender, mut messages) = tokio::sync::mpsc::channel(checks.len().max(1));
@@ -236,10 +257,10 @@ async fn run_on(
             interrupt.clone(),
         );
         workers.spawn(async move {
-            while let Some(check) = checks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            while let Some((check, sql)) = checks.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let started = Instant::now();
                 let result = tokio::select! {
-                    result = run_check(&session, check, timeout) => result,
+                    result = run_check(&session, check, sql, timeout) => result,
                     () = interrupt.times(1) => {
                         session.cancel().await;
                         return;
@@ -290,10 +311,10 @@ async fn run_on(
 /// The findings, and what kept the check from telling all.
 type Told = (Vec<Finding>, Option<String>);
 
-async fn run_check(session: &Session, check: &Check, timeout: Duration) -> Result<Told> {
+async fn run_check(session: &Session, check: &Check, sql: &Sql, timeout: Duration) -> Result<Told> {
     let doing = "run a check";
     session.batch(&Sql::new("SAVEPOINT one_check"), doing).await?;
-    match session.query(&check.sql(), &[], doing).await {
+    match session.query(sql, &[], doing).await {
         Ok(rows) => {
             session.batch(&Sql::new("RELEASE SAVEPOINT one_check"), doing).await?;
             let mut findings = Vec::with_capacity(rows.len());

@@ -201,7 +201,7 @@ mod tests {
                 .map(|id| CheckRun {
                     check: id.to_owned(),
                     status: Ended::Done,
-                    duration_ms: 1.0,
+                    duration_ms: Some(1.0),
                 })
                 .into(),
         }

@@ -65,9 +65,9 @@ fn heading(severity: Severity, ui: &Ui) -> String {
 }
 
 fn title(check: &str, ui: &Ui) -> String {
-    match checks::find(check) {
-        Ok(check) => format!("{}: {}", ui.bold(check.id), check.title),
-        Err(_) => ui.bold(&printable(check)),
+    match checks::get(check) {
+        Some(check) => format!("{}: {}", ui.bold(check.id), check.title),
+        None => ui.bold(&printable(check)),
     }
 }
 
