@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio_postgres::types::{FromSql, ToSql, Type};
@@ -428,6 +429,64 @@ impl Session {
         self.query_opt(sql, params, doing)
             .await?
             .ok_or_else(|| Error::new(ErrorKind::Unknown, format!("failed to {doing}")).with_cause("no row came back"))
+    }
+
+    /// Sends batches one after the other without waiting in between, and returns what became of each.
+    ///
+    /// Each is a message of its own: an error in one skips the rest of that one only. In a transaction, let each begin
+    /// with the end of what the one before may have left aborted.
+    pub async fn pipeline(&self, batches: &[Sql], doing: &str) -> Vec<Result<()>> {
+        let mut running: Vec<_> = batches.iter().map(|sql| Box::pin(self.batch(sql, doing))).collect();
+        let mut done = Vec::with_capacity(running.len());
+        let mut sent = false;
+        std::future::poll_fn(|cx| {
+            if !sent {
+                sent = true;
+                // The driver sends what is polled, in this order; the answers come in the same.
+                let first: Vec<_> = running.iter_mut().map(|batch| batch.as_mut().poll(cx)).collect();
+                let answered = first.iter().take_while(|poll| poll.is_ready()).count();
+                let mut early = false;
+                for (at, poll) in first.into_iter().enumerate() {
+                    match poll {
+                        Poll::Ready(result) if at < answered => done.push(result),
+                        Poll::Ready(_) => early = true,
+                        Poll::Pending => {}
+                    }
+                }
+                // Out of order only when the session is gone, and then nothing answers any more.
+                if early {
+                    while done.len() < batches.len() {
+                        done.push(Err(sqlstate::lost(doing)));
+                    }
+                }
+            }
+            while done.len() < batches.len() {
+                match running[done.len()].as_mut().poll(cx) {
+                    Poll::Ready(result) => done.push(result),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+        drop(running);
+        done
+    }
+
+    /// Begins a `COPY ... FROM STDIN`, sends no row, and ends it.
+    ///
+    /// # Errors
+    /// What the server refused, classified.
+    pub async fn copy_nothing(&self, sql: &Sql, doing: &str) -> Result<()> {
+        tracing::debug!(%sql, "copy");
+        let copy = self.client.copy_in::<_, &'static [u8]>(&sql.wire()).await;
+        let sink = copy.map_err(|e| sqlstate::from_driver(&e, doing))?;
+        let mut sink = Box::pin(sink);
+        sink.as_mut()
+            .finish()
+            .await
+            .map(drop)
+            .map_err(|e| sqlstate::from_driver(&e, doing))
     }
 
     /// Ends an open transaction, whatever its state; an error here changes nothing for the caller.

@@ -2,6 +2,7 @@
 
 pub mod checks;
 pub mod junit;
+pub mod probe;
 pub mod report;
 pub mod run;
 pub mod sarif;
