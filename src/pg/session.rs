@@ -473,22 +473,6 @@ impl Session {
         done
     }
 
-    /// Begins a `COPY ... FROM STDIN`, sends no row, and ends it.
-    ///
-    /// # Errors
-    /// What the server refused, classified.
-    pub async fn copy_nothing(&self, sql: &Sql, doing: &str) -> Result<()> {
-        tracing::debug!(%sql, "copy");
-        let copy = self.client.copy_in::<_, &'static [u8]>(&sql.wire()).await;
-        let sink = copy.map_err(|e| sqlstate::from_driver(&e, doing))?;
-        let mut sink = Box::pin(sink);
-        sink.as_mut()
-            .finish()
-            .await
-            .map(drop)
-            .map_err(|e| sqlstate::from_driver(&e, doing))
-    }
-
     /// Ends an open transaction, whatever its state; an error here changes nothing for the caller.
     pub async fn rollback(&self) {
         if let Err(error) = self.client.batch_execute("ROLLBACK").await {

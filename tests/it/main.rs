@@ -20,6 +20,7 @@ mod kill;
 mod limits;
 mod mutations;
 mod passwords;
+mod probe;
 mod provision;
 mod secure;
 mod show;

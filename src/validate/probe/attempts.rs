@@ -15,8 +15,6 @@ pub enum Way {
     Batch,
     /// Success shows as the server's readiness to send rows, which the driver does not expect in a batch.
     CopyOut,
-    /// As COPY FROM STDIN without a row.
-    CopyIn,
 }
 
 /// Whom a success is charged to.
@@ -172,20 +170,26 @@ pub fn controls(own: &Target) -> Vec<Attempt> {
     let mut all = Vec::new();
     for object in &own.objects {
         let name = object.describe(&own.schema);
-        let mut control = |does, sql, proves| {
-            all.push(Attempt::new("probe_control", Severity::Low, Concerns::Attacker, &name, does, sql).proves(proves));
+        let mut control = |does, sql| {
+            all.push(Attempt::new(
+                "probe_control",
+                Severity::Low,
+                Concerns::Attacker,
+                &name,
+                does,
+                sql,
+            ));
         };
         match object.shape {
             Shape::Table => {
-                control("read its own table", select(object, own), &[][..]);
+                control("read its own table", select(object, own));
                 if !object.is_tools_own() {
                     for (does, sql) in writes(object, own) {
-                        control(does, sql, &[]);
+                        control(does, sql);
                     }
                 }
             }
-            Shape::View => control("read its own view", select(object, own), &[]),
-            Shape::Sequence => control("use its own sequence", currval(object, own), CURRVAL),
+            Shape::View => control("read its own view", select(object, own)),
             _ => {}
         }
     }
@@ -408,17 +412,6 @@ pub fn on_object(victim: &Target, attacker: &Target, object: &Object, world: &Wo
                             .text(" LIMIT 0) TO STDOUT"),
                     )
                     .way(Way::CopyOut),
-                );
-                all.push(
-                    Attempt::new(
-                        "probe_write",
-                        Critical,
-                        Concerns::Victim,
-                        &name,
-                        "copy into it",
-                        table("COPY ").text(" FROM STDIN"),
-                    )
-                    .way(Way::CopyIn),
                 );
             }
         }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::attempts::{Attempt, Way};
+use self::attempts::Attempt;
 use self::tally::{Outcome, Tally, explain};
 use self::targets::{Object, Shape, Target, Tenant, World};
 use self::visitor::Visitor;
@@ -33,6 +33,9 @@ const NEIGHBOURS: usize = 5;
 
 /// Attackers after which the admin's session is replaced, as its caches grow with every role and schema it meets.
 const RECYCLE_AFTER: usize = 500;
+
+/// Attempts that are sent before the first answer is awaited.
+const GROUP: usize = 64;
 
 /// Attackers whose targets are read in one query.
 const BATCH: usize = 250;
@@ -799,38 +802,25 @@ impl<'a> Attack<'a> {
 
     /// One round trip for all batches, each behind a return to the savepoint; shorter than asked when the session is lost.
     async fn send(&mut self, attempts: &[Attempt]) -> Vec<std::result::Result<(), Error>> {
-        let doing = "try";
         let mut answers = Vec::with_capacity(attempts.len());
-        for group in attempts.chunk_by(|a, b| a.way != Way::CopyIn && b.way != Way::CopyIn) {
-            for group in group.chunks(64) {
-                if self.lost || Instant::now() >= self.ends {
-                    return answers;
+        for group in attempts.chunks(GROUP) {
+            if self.lost || Instant::now() >= self.ends {
+                break;
+            }
+            let batches: Vec<Sql> = group
+                .iter()
+                .map(|a| Sql::new("ROLLBACK TO probe;\n").append(a.sql.clone()))
+                .collect();
+            let patience = self.shared.probe.attempt * 2 + self.ends.saturating_duration_since(Instant::now());
+            let sent = self.session.pipeline(&batches, "try");
+            match visitor::within(patience, self.session, sent).await {
+                Ok(got) => {
+                    self.lost = self.session.is_closed();
+                    answers.extend(got);
                 }
-                let patience = self.shared.probe.attempt * 2 + self.ends.saturating_duration_since(Instant::now());
-                let sent = async {
-                    if group[0].way == Way::CopyIn {
-                        let back = Sql::new("ROLLBACK TO probe");
-                        if let Err(error) = self.session.batch(&back, doing).await {
-                            return vec![Err(error)];
-                        }
-                        return vec![self.session.copy_nothing(&group[0].sql, doing).await];
-                    }
-                    let batches: Vec<Sql> = group
-                        .iter()
-                        .map(|a| Sql::new("ROLLBACK TO probe;\n").append(a.sql.clone()))
-                        .collect();
-                    self.session.pipeline(&batches, doing).await
-                };
-                match visitor::within(patience, self.session, sent).await {
-                    Ok(got) => {
-                        self.lost = self.session.is_closed();
-                        answers.extend(got);
-                    }
-                    Err(error) => {
-                        self.lost = true;
-                        answers.push(Err(error));
-                        return answers;
-                    }
+                Err(error) => {
+                    self.lost = true;
+                    answers.push(Err(error));
                 }
             }
         }

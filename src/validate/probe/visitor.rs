@@ -156,11 +156,17 @@ pub async fn sweep(admin: &Session) -> Result<Vec<(String, Error)>> {
     Ok(kept)
 }
 
+/// Our sessions keep from views; a tenant's do not. In a transaction it ends with it.
+const UNRESTRICTED: &str = "SELECT pg_catalog.set_config('restrict_nonsystem_relation_kind', '', false)
+WHERE pg_catalog.current_setting('restrict_nonsystem_relation_kind', true) IS NOT NULL;\n";
+
 /// How a session becomes the tenant, and the start of the transaction of all attempts.
 ///
 /// row_security is on, as a tenant has it: off, the server would refuse what it should filter.
 pub fn become_tenant(tenant: &Target) -> Sql {
-    Sql::new("SET row_security = on;\nSET ROLE ")
+    Sql::new("SET row_security = on;\n")
+        .text(UNRESTRICTED)
+        .text("SET ROLE ")
         .ident(&tenant.role)
         .text(";\nBEGIN;\nSAVEPOINT probe")
 }
@@ -168,7 +174,9 @@ pub fn become_tenant(tenant: &Target) -> Sql {
 /// The same from the admin's own session, all in a transaction that never commits: the membership that it may take
 /// first is nobody else's to see, and gone with the session.
 pub fn become_tenant_as_admin(tenant: &Target, world: &World, limits: SessionLimits) -> Sql {
-    let mut sql = Sql::new("BEGIN;\nSET LOCAL row_security = on;\nSET LOCAL statement_timeout = ")
+    let mut sql = Sql::new("BEGIN;\nSET LOCAL row_security = on;\n")
+        .text(UNRESTRICTED)
+        .text("SET LOCAL statement_timeout = ")
         .int(limits.statement.as_millis() as i128)
         .text(";\nSET LOCAL lock_timeout = ")
         .int(limits.lock.as_millis() as i128)

@@ -1,0 +1,377 @@
+//! The probe: silent where everything holds, and it finds what was broken, by trying.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tenantctl::cluster::{Cluster, Options};
+use tenantctl::interrupt::Interrupt;
+use tenantctl::pg::conninfo::ConnInfo;
+use tenantctl::pg::session::{Connector, SessionLimits};
+use tenantctl::validate::probe::{Mode, Probe, ProbeReport, Progress, run};
+
+use crate::support::{Db, Made, fast, hold, sql, start};
+
+/// A cluster of a test's own, so that every database of it is hardened and no other test's roles come and go.
+struct Hardened {
+    cluster: Cluster,
+    db: Db,
+    tenants: Vec<Made>,
+}
+
+impl Hardened {
+    fn with(tenants: &[&str]) -> Self {
+        let cluster = start(&Options {
+            settings: fast(),
+            ..Options::default()
+        });
+        let db = Db::on(&cluster);
+        db.run(&["init"]).success();
+        let mut args = tenants.to_vec();
+        args.extend(["--tier", "enterprise"]);
+        let tenants = db.provision(&args);
+        db.run(&["secure", "--all"]).success();
+        Self { cluster, db, tenants }
+    }
+
+    fn login(&self, tenant: &Made) -> String {
+        let password = tenant.password.as_deref().unwrap();
+        let url = self.cluster.url(&tenant.role, &self.db.name);
+        url.replace('@', &format!(":{password}@"))
+    }
+
+    fn probe(&self, mode: Mode) -> ProbeReport {
+        probe(&self.db.url, mode)
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+fn new(url: &str, mode: Mode) -> Probe {
+    let info = ConnInfo::resolve(Some(url), &|_| None).unwrap();
+    Probe::new(Connector::new(info, "tenantctl", SessionLimits::default()), mode)
+}
+
+fn probe(url: &str, mode: Mode) -> ProbeReport {
+    runtime()
+        .block_on(run(
+            &new(url, mode),
+            &Arc::new(Progress::default()),
+            &Interrupt::never(),
+        ))
+        .unwrap()
+}
+
+#[track_caller]
+fn assert_silent(report: &ProbeReport) {
+    assert!(
+        report.findings.is_empty() && report.unknown.is_empty(),
+        "{:#?}\n{:#?}",
+        report.findings,
+        report.unknown
+    );
+}
+
+/// No role, session or membership of a probe.
+#[track_caller]
+fn assert_nothing_left(db: &Db) {
+    assert_eq!(
+        db.value("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'tenantctl_probe%'"),
+        "0"
+    );
+    assert_eq!(
+        db.value("SELECT count(*) FROM pg_auth_members WHERE roleid IN (SELECT oid FROM pg_roles WHERE rolname LIKE 'tenant\\_%\\_user') AND NOT admin_option"),
+        "0"
+    );
+}
+
+#[test]
+fn a_hardened_database_gives_no_finding() {
+    let hardened = Hardened::with(&["acme", "globex", "initech"]);
+    for mode in [Mode::LogIn, Mode::AsRole] {
+        let report = hardened.probe(mode);
+        assert_silent(&report);
+        assert_eq!((report.tenants, report.pairs), (3, 6));
+        assert!(report.attempts > 2_000, "{}", report.attempts);
+        assert_nothing_left(&hardened.db);
+        crate::support::loud(&format!(
+            "{mode:?}: {} attempts in {:?}",
+            report.attempts, report.duration
+        ));
+    }
+    for tenant in &hardened.tenants {
+        sql(&hardened.login(tenant), "SELECT count(*) FROM portfolios").unwrap();
+    }
+}
+
+/// A hole, who is let through it, and what must be found: check, whom it is charged to, object.
+struct Hole {
+    name: &'static str,
+    apply: &'static str,
+    undo: &'static str,
+    found: &'static [(&'static str, &'static str, &'static str)],
+}
+
+/// {v} the victim's schema, {a} the attacker's; roles end in _user.
+const HOLES: &[Hole] = &[
+    Hole {
+        name: "usage alone",
+        apply: "GRANT USAGE ON SCHEMA {v} TO {a}_user",
+        undo: "REVOKE USAGE ON SCHEMA {v} FROM {a}_user",
+        found: &[("probe_schema", "acme", "schema {v}")],
+    },
+    Hole {
+        name: "select to a neighbour",
+        apply: "GRANT USAGE ON SCHEMA {v} TO {a}_user; GRANT SELECT ON {v}.trades TO {a}_user",
+        undo: "REVOKE USAGE ON SCHEMA {v} FROM {a}_user; REVOKE SELECT ON {v}.trades FROM {a}_user",
+        found: &[("probe_read", "acme", "table {v}.trades")],
+    },
+    Hole {
+        name: "one column to a neighbour",
+        apply: "GRANT USAGE ON SCHEMA {v} TO {a}_user; GRANT SELECT (price), UPDATE (price) ON {v}.trades TO {a}_user",
+        undo: "REVOKE USAGE ON SCHEMA {v} FROM {a}_user; REVOKE SELECT (price), UPDATE (price) ON {v}.trades FROM {a}_user",
+        found: &[
+            ("probe_read", "acme", "table {v}.trades"),
+            ("probe_write", "acme", "table {v}.trades"),
+        ],
+    },
+    Hole {
+        name: "everything to PUBLIC",
+        apply: "GRANT USAGE ON SCHEMA {v} TO PUBLIC; GRANT ALL ON {v}.positions TO PUBLIC",
+        undo: "REVOKE USAGE ON SCHEMA {v} FROM PUBLIC; REVOKE ALL ON {v}.positions FROM PUBLIC",
+        found: &[
+            ("probe_read", "acme", "table {v}.positions"),
+            ("probe_write", "acme", "table {v}.positions"),
+            ("probe_truncate", "acme", "table {v}.positions"),
+            ("probe_references", "acme", "table {v}.positions"),
+            ("probe_trigger", "acme", "table {v}.positions"),
+            ("probe_lock", "acme", "table {v}.positions"),
+            ("probe_trigger", "globex", "table {g}.positions"),
+        ],
+    },
+    Hole {
+        name: "membership in the neighbour's role",
+        apply: "GRANT {v}_user TO {a}_user",
+        undo: "REVOKE {v}_user FROM {a}_user",
+        found: &[
+            ("probe_role", "acme", "role {v}_user"),
+            ("probe_read", "acme", "table {v}.trades"),
+        ],
+    },
+    Hole {
+        name: "membership in the owner",
+        apply: "GRANT tenantctl_owner TO {a}_user",
+        undo: "REVOKE tenantctl_owner FROM {a}_user",
+        found: &[
+            ("probe_role", "globex", "role tenantctl_owner"),
+            ("probe_ownership", "acme", "table {v}.trades"),
+            ("probe_create", "acme", "schema {v}"),
+            ("probe_registry", "globex", "table tenantctl.tenants"),
+            ("probe_audit", "globex", "table {a}.audit_log"),
+        ],
+    },
+    Hole {
+        name: "CREATE in the neighbour's schema",
+        apply: "GRANT USAGE, CREATE ON SCHEMA {v} TO {a}_user",
+        undo: "REVOKE USAGE, CREATE ON SCHEMA {v} FROM {a}_user",
+        found: &[("probe_create", "acme", "schema {v}")],
+    },
+    Hole {
+        name: "CREATE in its own schema",
+        apply: "GRANT CREATE ON SCHEMA {a} TO {a}_user",
+        undo: "REVOKE CREATE ON SCHEMA {a} FROM {a}_user",
+        found: &[("probe_create", "globex", "schema {a}")],
+    },
+    Hole {
+        name: "ownership of its own table",
+        apply: "ALTER TABLE {a}.trades OWNER TO {a}_user",
+        undo: "ALTER TABLE {a}.trades OWNER TO tenantctl_owner; GRANT SELECT, INSERT, UPDATE, DELETE ON {a}.trades TO {a}_user",
+        found: &[("probe_truncate", "globex", "table {a}.trades")],
+    },
+    Hole {
+        name: "grant option",
+        apply: "GRANT SELECT ON {a}.trades TO {a}_user WITH GRANT OPTION",
+        undo: "REVOKE GRANT OPTION FOR SELECT ON {a}.trades FROM {a}_user",
+        found: &[("probe_grant", "globex", "table {a}.trades")],
+    },
+    Hole {
+        name: "its own audit trail",
+        apply: "GRANT DELETE ON {a}.audit_log TO {a}_user",
+        undo: "REVOKE DELETE ON {a}.audit_log FROM {a}_user",
+        found: &[("probe_audit", "globex", "table {a}.audit_log")],
+    },
+    Hole {
+        name: "TRUNCATE and TRIGGER on its own table",
+        apply: "GRANT TRUNCATE, TRIGGER ON {a}.trades TO {a}_user",
+        undo: "REVOKE TRUNCATE, TRIGGER ON {a}.trades FROM {a}_user",
+        found: &[
+            ("probe_truncate", "globex", "table {a}.trades"),
+            ("probe_trigger", "globex", "table {a}.trades"),
+        ],
+    },
+    Hole {
+        name: "TEMPORARY for PUBLIC",
+        apply: "GRANT TEMPORARY ON DATABASE {db} TO PUBLIC",
+        undo: "REVOKE TEMPORARY ON DATABASE {db} FROM PUBLIC",
+        found: &[("probe_temp", "", "database {db}")],
+    },
+    Hole {
+        name: "CREATE on the database",
+        apply: "GRANT CREATE ON DATABASE {db} TO {a}_user",
+        undo: "REVOKE CREATE ON DATABASE {db} FROM {a}_user",
+        found: &[("probe_database", "globex", "database {db}")],
+    },
+    Hole {
+        name: "another database for PUBLIC",
+        apply: "GRANT CONNECT ON DATABASE postgres TO PUBLIC",
+        undo: "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC",
+        found: &[("probe_other_database", "", "database postgres")],
+    },
+    Hole {
+        name: "another database for one tenant",
+        apply: "GRANT CONNECT ON DATABASE template1 TO {a}_user",
+        undo: "REVOKE CONNECT ON DATABASE template1 FROM {a}_user",
+        found: &[("probe_other_database", "globex", "database template1")],
+    },
+    Hole {
+        name: "a language",
+        apply: "GRANT USAGE ON LANGUAGE plpgsql TO PUBLIC",
+        undo: "REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC",
+        found: &[("probe_language", "", "language plpgsql")],
+    },
+    Hole {
+        name: "notifications and advisory locks",
+        apply: "GRANT EXECUTE ON FUNCTION pg_notify(text, text), pg_try_advisory_xact_lock(bigint) TO PUBLIC",
+        undo: "REVOKE EXECUTE ON FUNCTION pg_notify(text, text), pg_try_advisory_xact_lock(bigint) FROM PUBLIC",
+        found: &[
+            ("probe_builtin", "", "function pg_catalog.pg_notify(text, text)"),
+            (
+                "probe_builtin",
+                "",
+                "function pg_catalog.pg_try_advisory_xact_lock(bigint)",
+            ),
+        ],
+    },
+    Hole {
+        name: "statistics of everybody",
+        apply: "GRANT SELECT ON pg_catalog.pg_stat_user_tables TO PUBLIC",
+        undo: "REVOKE SELECT ON pg_catalog.pg_stat_user_tables FROM PUBLIC",
+        found: &[("probe_statistics", "", "view pg_catalog.pg_stat_user_tables")],
+    },
+    Hole {
+        name: "CREATE in public",
+        apply: "GRANT CREATE ON SCHEMA public TO PUBLIC",
+        undo: "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+        found: &[("probe_create", "", "schema public")],
+    },
+    Hole {
+        name: "the superuser attribute",
+        apply: "ALTER ROLE {a}_user SUPERUSER",
+        undo: "ALTER ROLE {a}_user NOSUPERUSER",
+        found: &[
+            ("probe_role", "globex", "role {a}_user"),
+            ("probe_file", "globex", "command COPY TO PROGRAM"),
+            ("probe_catalog", "globex", "table pg_catalog.pg_authid"),
+            ("probe_parameter", "globex", "parameter session_replication_role"),
+            ("probe_read", "acme", "table {v}.trades"),
+        ],
+    },
+    Hole {
+        name: "CREATEROLE",
+        apply: "ALTER ROLE {a}_user CREATEROLE",
+        undo: "ALTER ROLE {a}_user NOCREATEROLE",
+        found: &[("probe_role", "globex", "role {a}_user")],
+    },
+    Hole {
+        name: "a predefined role",
+        apply: "GRANT pg_read_all_data TO {a}_user",
+        undo: "REVOKE pg_read_all_data FROM {a}_user",
+        found: &[
+            ("probe_role", "globex", "role pg_read_all_data"),
+            ("probe_read", "acme", "table {v}.trades"),
+        ],
+    },
+    Hole {
+        name: "the server's files",
+        apply: "GRANT pg_read_server_files TO {a}_user; GRANT EXECUTE ON FUNCTION pg_read_file(text) TO {a}_user",
+        undo: "REVOKE pg_read_server_files FROM {a}_user; REVOKE EXECUTE ON FUNCTION pg_read_file(text) FROM {a}_user",
+        found: &[("probe_file", "globex", "function pg_catalog.pg_read_file(text)")],
+    },
+    Hole {
+        name: "monitoring",
+        apply: "GRANT pg_read_all_stats TO {a}_user",
+        undo: "REVOKE pg_read_all_stats FROM {a}_user",
+        found: &[
+            ("probe_activity", "globex", "view pg_catalog.pg_stat_activity"),
+            ("probe_role", "globex", "role pg_read_all_stats"),
+        ],
+    },
+    Hole {
+        name: "a parameter",
+        apply: "GRANT SET ON PARAMETER session_replication_role TO {a}_user",
+        undo: "REVOKE SET ON PARAMETER session_replication_role FROM {a}_user",
+        found: &[("probe_parameter", "globex", "parameter session_replication_role")],
+    },
+    Hole {
+        name: "the registry",
+        apply: "GRANT USAGE ON SCHEMA tenantctl TO {a}_user; GRANT SELECT ON tenantctl.credentials TO {a}_user",
+        undo: "REVOKE USAGE ON SCHEMA tenantctl FROM {a}_user; REVOKE SELECT ON tenantctl.credentials FROM {a}_user",
+        found: &[("probe_registry", "globex", "table tenantctl.credentials")],
+    },
+    Hole {
+        name: "a large object",
+        apply: "SELECT lo_from_bytea(4711, 'x'); GRANT SELECT ON LARGE OBJECT 4711 TO PUBLIC",
+        undo: "SELECT lo_unlink(4711)",
+        found: &[("probe_large_object", "globex", "large object 4711")],
+    },
+];
+
+#[test]
+fn every_class_of_hole_is_found_and_charged_to_the_right_tenant() {
+    let hardened = Hardened::with(&["acme", "globex", "initech"]);
+    let schema = |id: &str| hardened.tenants.iter().find(|t| t.id == id).unwrap().schema.clone();
+    let fill = |text: &str| {
+        text.replace("{v}", &schema("acme"))
+            .replace("{a}", &schema("globex"))
+            .replace("{db}", &hardened.db.name)
+    };
+    let mut missed = Vec::new();
+    for hole in HOLES {
+        hardened.db.sql(&fill(hole.apply));
+        for mode in [Mode::LogIn, Mode::AsRole] {
+            let report = hardened.probe(mode);
+            for (check, tenant, object) in hole.found {
+                let object = fill(object);
+                // What PUBLIC may do to the victim says nothing about the others.
+                let wanted = !object.contains("{g}");
+                let found = report.findings.iter().any(|f| {
+                    f.check == *check && f.tenant_id.as_deref().unwrap_or_default() == *tenant && f.object == object
+                });
+                if found != wanted {
+                    missed.push(format!(
+                        "{} ({mode:?}): {check} {tenant} {object}, found {:#?}",
+                        hole.name, report.findings
+                    ));
+                }
+            }
+            for finding in &report.findings {
+                assert!(finding.severity >= tenantctl::validate::Severity::Medium);
+                assert!(!finding.remedy.is_empty() && finding.detail.contains("tried with"));
+            }
+            if !report.unknown.is_empty() {
+                missed.push(format!("{} ({mode:?}): {:#?}", hole.name, report.unknown));
+            }
+        }
+        hardened.db.sql(&fill(hole.undo));
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+    for mode in [Mode::LogIn, Mode::AsRole] {
+        assert_silent(&hardened.probe(mode));
+    }
+    assert_nothing_left(&hardened.db);
+}
