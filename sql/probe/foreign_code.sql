@@ -1,13 +1,16 @@
 -- Relations that are not the owner's, an admin's or a superuser's, or whose views, policies, triggers, types or
 -- expressions lead to something that is not: to use one may run somebody else's code, so the probe only asks for
 -- rights there. No row where nobody else owns anything.
-WITH RECURSIVE members (oid) AS (
-    SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = 'tenantctl_owner' OR r.rolsuper
+WITH RECURSIVE grouped AS (
+    -- Tenants, whatever else they have been made.
+    SELECT t.member FROM pg_catalog.pg_auth_members t JOIN pg_catalog.pg_roles g ON g.oid = t.roleid
+    WHERE g.rolname = 'tenantctl_tenants'
+), members (oid) AS (
+    SELECT r.oid FROM pg_catalog.pg_roles r
+    WHERE (r.rolname = 'tenantctl_owner' OR r.rolsuper) AND r.oid NOT IN (SELECT member FROM grouped)
     UNION
     SELECT m.member FROM pg_catalog.pg_auth_members m JOIN members o ON o.oid = m.roleid
-    WHERE m.member NOT IN (
-        SELECT t.member FROM pg_catalog.pg_auth_members t JOIN pg_catalog.pg_roles g ON g.oid = t.roleid
-        WHERE g.rolname = 'tenantctl_tenants')
+    WHERE m.member NOT IN (SELECT member FROM grouped)
 ), seeds AS MATERIALIZED (
     SELECT s.classid, s.objid
     FROM pg_catalog.pg_shdepend s

@@ -375,3 +375,172 @@ fn every_class_of_hole_is_found_and_charged_to_the_right_tenant() {
     }
     assert_nothing_left(&hardened.db);
 }
+
+/// What a probe must leave as it was: verifiers, roles, rows, sequences.
+fn state(db: &Db, tenants: &[Made]) -> Vec<Vec<String>> {
+    let mut state =
+        db.sql("SELECT rolname, rolpassword, rolcanlogin, rolvaliduntil, rolconnlimit FROM pg_authid ORDER BY 1");
+    state.extend(db.sql("SELECT setdatabase, setrole, setconfig FROM pg_db_role_setting ORDER BY 1, 2"));
+    state.extend(db.sql("SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY 1, 2"));
+    state.extend(db.sql("SELECT oid FROM pg_largeobject_metadata"));
+    for tenant in tenants {
+        for table in ["portfolios", "trades", "positions", "audit_log", "tenant_usage"] {
+            state.extend(db.sql(&format!(
+                "SELECT '{table}', md5(string_agg(t::text, '' ORDER BY t::text)) FROM {}.{table} t",
+                tenant.schema
+            )));
+        }
+    }
+    state
+}
+
+#[test]
+fn nothing_is_left_or_changed_even_where_everything_is_open() {
+    let hardened = Hardened::with(&["acme", "globex"]);
+    let db = &hardened.db;
+    for tenant in &hardened.tenants {
+        sql(
+            &hardened.login(tenant),
+            "INSERT INTO portfolios (user_id, name) VALUES (gen_random_uuid(), 'p')",
+        )
+        .unwrap();
+        // The worst case: whatever is tried succeeds.
+        db.sql(&format!("ALTER ROLE {} SUPERUSER", tenant.role));
+    }
+    let before = state(db, &hardened.tenants);
+    for mode in [Mode::LogIn, Mode::AsRole] {
+        let report = hardened.probe(mode);
+        assert!(report.findings.len() > 100, "{}", report.findings.len());
+        assert!(report.unknown.is_empty(), "{:#?}", report.unknown);
+        assert!(
+            report
+                .findings
+                .iter()
+                .any(|f| f.check == "probe_read" && f.detail.contains("see its rows"))
+        );
+        assert_eq!(state(db, &hardened.tenants), before, "{mode:?}");
+    }
+    assert_nothing_left(db);
+    for tenant in &hardened.tenants {
+        sql(&hardened.login(tenant), "SELECT count(*) FROM portfolios").unwrap();
+    }
+}
+
+#[test]
+fn a_tenant_that_locks_its_own_tables_does_not_hold_it_up() {
+    let hardened = Hardened::with(&["acme", "globex"]);
+    let (db, acme, globex) = (&hardened.db, &hardened.tenants[0], &hardened.tenants[1]);
+    db.sql(&format!(
+        "GRANT USAGE ON SCHEMA {0} TO {1}; GRANT SELECT ON ALL TABLES IN SCHEMA {0} TO {1}",
+        acme.schema, globex.role
+    ));
+    let tables = "portfolios, positions, trades, market_data, orders";
+    let tables: Vec<&str> = tables
+        .split(", ")
+        .filter(|t| db.value(&format!("SELECT to_regclass('{}.{t}') IS NOT NULL", acme.schema)) == "t")
+        .collect();
+    let _held = hold(
+        &hardened.login(acme),
+        &format!("BEGIN; LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", tables.join(", ")),
+    );
+    for mode in [Mode::LogIn, Mode::AsRole] {
+        let started = Instant::now();
+        let report = hardened.probe(mode);
+        assert!(started.elapsed() < Duration::from_secs(40), "{:?}", started.elapsed());
+        assert!(
+            report.unknown.iter().all(|u| u.reason.contains("55P03")),
+            "{:#?}",
+            report.unknown
+        );
+        assert!(report.unknown.iter().any(|u| u.check == "probe_control"));
+        assert!(report.unknown.iter().any(|u| u.check == "probe_read"));
+        assert!(
+            report
+                .findings
+                .iter()
+                .any(|f| f.check == "probe_schema" && f.tenant_id.as_deref() == Some("acme"))
+        );
+    }
+    assert_nothing_left(db);
+}
+
+/// Code that a tenant owns runs as that tenant at most, and not at all from the admin's own session.
+#[test]
+fn a_tenants_code_does_not_run_as_the_admin() {
+    let hardened = Hardened::with(&["acme", "globex"]);
+    let (db, acme, globex) = (&hardened.db, &hardened.tenants[0], &hardened.tenants[1]);
+    db.sql(&format!(
+        "CREATE SEQUENCE public.sprung; GRANT ALL ON SEQUENCE public.sprung TO PUBLIC; GRANT USAGE ON SCHEMA public TO PUBLIC;
+         CREATE FUNCTION {0}.trap() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+            BEGIN RESET ROLE; PERFORM nextval('public.sprung'); RETURN true; END $$;
+         ALTER FUNCTION {0}.trap() OWNER TO {1}; GRANT EXECUTE ON FUNCTION {0}.trap() TO PUBLIC;
+         CREATE VIEW {0}.bait AS SELECT 1 AS x WHERE {0}.trap(); ALTER VIEW {0}.bait OWNER TO {1};
+         GRANT USAGE ON SCHEMA {0} TO PUBLIC; GRANT SELECT ON {0}.bait TO PUBLIC;
+         CREATE POLICY bait ON {0}.trades USING ({0}.trap()); GRANT SELECT ON {0}.trades TO PUBLIC;
+         CREATE FUNCTION {0}.trap_trigger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM nextval('public.sprung'); RETURN NULL; END $$;
+         ALTER FUNCTION {0}.trap_trigger() OWNER TO {1};
+         CREATE TRIGGER bait BEFORE INSERT OR UPDATE OR DELETE ON {0}.positions EXECUTE FUNCTION {0}.trap_trigger()",
+        acme.schema, acme.role
+    ));
+    for mode in [Mode::AsRole, Mode::LogIn] {
+        let report = hardened.probe(mode);
+        assert_eq!(db.value("SELECT is_called FROM public.sprung"), "f", "{mode:?}");
+        for object in ["view {}.bait", "table {}.trades"] {
+            let object = object.replace("{}", &acme.schema);
+            assert!(
+                report.findings.iter().any(|f| f.check == "probe_read"
+                    && f.object == object
+                    && f.detail.contains(&format!("{}", "globex"))),
+                "{mode:?} {object} {:#?}",
+                report.findings
+            );
+        }
+    }
+    let _ = globex;
+}
+
+#[test]
+fn an_admin_without_superuser_gets_the_same_or_is_told() {
+    let cluster = start(&Options {
+        settings: fast(),
+        ..Options::default()
+    });
+    let db = Db::on(&cluster);
+    db.sql(&format!(
+        "CREATE ROLE dba LOGIN CREATEROLE PASSWORD 'dba'; ALTER DATABASE {} OWNER TO dba; CREATE ROLE reader LOGIN PASSWORD 'reader'",
+        db.name
+    ));
+    let url = |user: &str| cluster.url(user, &db.name).replace('@', &format!(":{user}@"));
+    db.command(&["init"])
+        .env("DATABASE_URL", &url("dba"))
+        .finish()
+        .success();
+    db.command(&["provision", "acme", "globex"])
+        .env("DATABASE_URL", &url("dba"))
+        .finish()
+        .success();
+    db.run(&["secure", "--all"]).success();
+    for mode in [Mode::LogIn, Mode::AsRole] {
+        let report = probe(&url("dba"), mode);
+        assert_silent(&report);
+        assert!(report.attempts > 500);
+        assert_nothing_left(&db);
+    }
+    // An admin that can read the registry but makes no roles.
+    db.sql("GRANT tenantctl_owner TO reader");
+    for mode in [Mode::LogIn, Mode::AsRole] {
+        let report = probe(&url("reader"), mode);
+        assert!(report.findings.is_empty(), "{:#?}", report.findings);
+        assert_eq!(report.attempts, 0);
+        assert!(
+            report.unknown.iter().all(|u| u.check == "probe_control"),
+            "{:#?}",
+            report.unknown
+        );
+        assert!(
+            report.unknown.iter().any(|u| u.reason.contains("CREATEROLE")),
+            "{:#?}",
+            report.unknown
+        );
+    }
+}

@@ -548,7 +548,9 @@ fn gains(all: &mut Vec<Attempt>, own: &Target, world: &World, admin: Option<i32>
     let me = format!("role {}", own.role);
     let database = format!("database {}", world.database);
     let mut add = |check, severity, object: &str, does, sql| {
-        all.push(Attempt::new(check, severity, Concerns::Attacker, object, does, sql));
+        // An invalid definition is looked at after the rights to define.
+        let attempt = Attempt::new(check, severity, Concerns::Attacker, object, does, sql);
+        all.push(attempt.proves(&["42P17"]));
     };
     for (does, sql) in [
         ("create schemas", Sql::new("CREATE SCHEMA tenantctl_probe")),
@@ -646,8 +648,11 @@ AND (r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolbypassrls OR r.rolre
             "use its rights as an inheriting member",
             sql,
         );
-        let sql = Sql::new("GRANT ").ident(role).text(" TO ").ident(&own.role);
-        add("probe_role", Critical, &object, "make itself a member of it", sql);
+        // The one role that has no explicit members.
+        if role != "pg_database_owner" {
+            let sql = Sql::new("GRANT ").ident(role).text(" TO ").ident(&own.role);
+            add("probe_role", Critical, &object, "make itself a member of it", sql);
+        }
     }
     for (severity, name, value) in [
         (Critical, "session_replication_role", "replica"),
@@ -735,7 +740,7 @@ fn secrets(all: &mut Vec<Attempt>, world: &World) {
         (
             "command COPY TO PROGRAM",
             "run programs on the server",
-            "COPY (SELECT 1) TO PROGRAM 'true'",
+            "COPY (SELECT 1) TO PROGRAM 'cat > /dev/null'",
         ),
         (
             "command COPY TO a file",
