@@ -654,6 +654,20 @@ AND (r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolbypassrls OR r.rolre
             add("probe_role", Critical, &object, "make itself a member of it", sql);
         }
     }
+    for (kind, name) in &world.usable {
+        let (word, head, does, tail) = match kind.as_str() {
+            "server" => ("server", "has_server_privilege(", "use it", ", 'USAGE')"),
+            "tablespace" => ("tablespace", "has_tablespace_privilege(", "create in it", ", 'CREATE')"),
+            _ => (
+                "foreign-data wrapper",
+                "has_foreign_data_wrapper_privilege(",
+                "use it",
+                ", 'USAGE')",
+            ),
+        };
+        let sql = ask(Sql::new("pg_catalog.").text(head).literal(name).text(tail));
+        add("probe_database", High, &format!("{word} {name}"), does, sql);
+    }
     for (severity, name, value) in [
         (Critical, "session_replication_role", "replica"),
         (High, "log_statement", "none"),

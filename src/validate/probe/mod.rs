@@ -11,7 +11,7 @@ mod targets;
 mod visitor;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -64,8 +64,8 @@ pub struct Probe {
     pub attempt: Duration,
     /// Limit of a wait on a lock.
     pub lock: Duration,
-    /// Limit of one attacker, all its victims included.
-    pub attacker: Duration,
+    /// Limit of one pair of attacker and victim, and of what an attacker tries beside.
+    pub pair: Duration,
     /// Limit of the whole.
     pub overall: Duration,
 }
@@ -80,7 +80,7 @@ impl Probe {
             jobs: 4,
             attempt: Duration::from_secs(2),
             lock: Duration::from_millis(100),
-            attacker: Duration::from_secs(30),
+            pair: Duration::from_secs(10),
             overall: Duration::from_secs(3600),
         }
     }
@@ -329,6 +329,7 @@ pub async fn run(probe: &Probe, progress: &Arc<Progress>, interrupt: &Interrupt)
         tally: Mutex::new(tally),
         hopeless: Mutex::new(None),
         workers: AtomicUsize::new(0),
+        partial: AtomicBool::new(false),
     });
     while !queue.is_empty() && shared.goes_on() {
         let batch: Vec<Task> = queue.drain(..queue.len().min(BATCH)).collect();
@@ -386,7 +387,7 @@ pub async fn run(probe: &Probe, progress: &Arc<Progress>, interrupt: &Interrupt)
         pairs,
         attempts,
         duration: started.elapsed(),
-        partial: left > 0,
+        partial: left > 0 || shared.partial.load(Ordering::Relaxed),
     })
 }
 
@@ -451,6 +452,8 @@ struct Shared {
     /// Why no further attacker can be tried.
     hopeless: Mutex<Option<String>>,
     workers: AtomicUsize,
+    /// Something was left out.
+    partial: AtomicBool,
 }
 
 impl Shared {
@@ -679,7 +682,7 @@ impl<'a> Attack<'a> {
             admin,
             me,
             tally,
-            ends: Instant::now() + shared.probe.attacker,
+            ends: Instant::now() + shared.probe.pair,
             lost: false,
         }
     }
@@ -738,34 +741,57 @@ impl<'a> Attack<'a> {
     }
 
     async fn victim(&mut self, victim: &Target) {
-        if self.lost || Instant::now() >= self.ends {
-            self.tally.doubt(
-                "probe_control",
-                "an attacker's time limit ran out".to_owned(),
-                format!("tenant {} against {}", self.me.id, victim.id),
-            );
+        if self.lost || !self.shared.goes_on() {
+            self.unfinished(victim);
             return;
         }
+        self.ends = Instant::now() + self.shared.probe.pair;
         let world = &self.shared.world;
         let on_schema = attempts::on_schema(victim, self.me, world, self.admin.is_some());
         let outcomes = self.tried(on_schema, victim).await;
-        let closed = outcomes.first() == Some(&Outcome::Refused) && !self.shared.thorough;
-        let mut batch = Vec::new();
-        if closed {
-            for object in &victim.objects {
-                batch.extend(attempts::on_object(victim, self.me, object, world, true));
-            }
+        let on_object = |object, reads_only| attempts::on_object(victim, self.me, object, world, reads_only);
+        if outcomes.first() == Some(&Outcome::Refused) {
+            // Names do not resolve, so nothing is locked either: all in one go.
+            let reads_only = !self.shared.thorough;
+            let objects = victim.objects.iter();
+            let batch = objects.flat_map(|object| on_object(object, reads_only)).collect();
             self.tried(batch, victim).await;
             return;
         }
         for object in &victim.objects {
-            let tries = attempts::on_object(victim, self.me, object, world, false);
-            let reads = matches!(object.shape, Shape::Table) && !object.ask_only;
-            let outcomes = self.tried(tries, victim).await;
-            if reads && outcomes.first() == Some(&Outcome::Succeeded) {
-                self.rows(victim, object).await;
+            let mut first = on_object(object, false);
+            let rest = first.split_off(1);
+            match self.tried(first, victim).await.first() {
+                // Somebody holds a lock, on which the others would wait too.
+                Some(Outcome::Unclear) | None => continue,
+                Some(Outcome::Succeeded) if object.shape == Shape::Table && !object.ask_only => {
+                    self.rows(victim, object).await;
+                }
+                _ => {}
             }
+            self.tried(rest, victim).await;
         }
+    }
+
+    /// A victim that was not, or not wholly, tried.
+    fn unfinished(&mut self, victim: &Target) {
+        let why = if self.lost {
+            "the session was lost or did not answer in time"
+        } else if Instant::now() >= self.ends {
+            "the time limit of a pair ran out"
+        } else {
+            "the probe was interrupted or its time limit ran out"
+        };
+        self.tally.doubt(
+            "probe_control",
+            why.to_owned(),
+            if victim.id == self.me.id {
+                format!("tenant {}", self.me.id)
+            } else {
+                format!("tenant {} against {}", self.me.id, victim.id)
+            },
+        );
+        self.shared.partial.store(true, Ordering::Relaxed);
     }
 
     /// After a table could be read: whether rows come back.
@@ -791,11 +817,7 @@ impl<'a> Attack<'a> {
             outcomes.push(self.tally.note(attempt, self.me, victim, answer));
         }
         if answers.len() < attempts.len() {
-            self.tally.doubt(
-                "probe_control",
-                "an attacker's session was lost or its time limit ran out".to_owned(),
-                format!("tenant {} against {}", self.me.id, victim.id),
-            );
+            self.unfinished(victim);
         }
         outcomes
     }

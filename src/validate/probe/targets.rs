@@ -142,6 +142,8 @@ pub struct World {
     pub registry_oid: u32,
     /// The registry's tables with their oids.
     pub registry: Vec<(String, u32)>,
+    /// Things outside schemas that take a grant to use: kind as the server's functions name it, and name.
+    pub usable: Vec<(String, String)>,
     /// Large objects, a few.
     pub large_objects: Vec<u32>,
     /// An extension that a holder of CREATE on the database could install.
@@ -292,6 +294,21 @@ WHERE n.nspname = 'tenantctl' AND c.relkind IN ('r', 'p') ORDER BY 2",
         .iter()
         .map(|row| Ok((column(row, "name")?, column(row, "oid")?)))
         .collect::<Result<_>>()?;
+    let rows = session
+        .query(
+            &Sql::new(
+                "(SELECT 'foreign_data_wrapper' AS kind, f.fdwname::text AS name FROM pg_catalog.pg_foreign_data_wrapper f LIMIT 20)
+UNION ALL (SELECT 'server', s.srvname::text FROM pg_catalog.pg_foreign_server s LIMIT 100)
+UNION ALL (SELECT 'tablespace', t.spcname::text FROM pg_catalog.pg_tablespace t LIMIT 100)",
+            ),
+            &[],
+            doing,
+        )
+        .await?;
+    let usable = rows
+        .iter()
+        .map(|row| Ok((column(row, "kind")?, column(row, "name")?)))
+        .collect::<Result<_>>()?;
     let oids = async |sql: &'static str| -> Result<Vec<u32>> {
         let rows = session.query(&Sql::new(sql), &[], doing).await?;
         rows.iter().map(|row| column(row, "oid")).collect()
@@ -314,6 +331,7 @@ WHERE n.nspname = 'tenantctl' AND c.relkind IN ('r', 'p') ORDER BY 2",
         schemas,
         registry_oid,
         registry,
+        usable,
         large_objects,
         trusted_extension,
         foreign_code: foreign_code.into_iter().collect(),
