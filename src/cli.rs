@@ -124,6 +124,14 @@ pub enum Command {
     /// Each tenant is made in one transaction and one round trip: it is there whole, or not at all. Passwords are made
     /// here, shown once, and never sent to the server, which gets a SCRAM verifier.
     Provision(ProvisionArgs),
+    /// Give tenants new passwords
+    ///
+    /// One transaction a tenant; the server gets a SCRAM verifier, as from provision. Sessions that are open go on,
+    /// unless --disconnect ends them; the old password opens no new ones.
+    Rotate(RotateArgs),
+    /// Passwords that are stored encrypted: show one, list all
+    #[command(subcommand)]
+    Credentials(CredentialsCommand),
     /// List tenants
     List(ListArgs),
     /// Show one tenant: tier, limits, tables, sizes, connections
@@ -168,6 +176,8 @@ impl Command {
         match self {
             Self::Init(_) => "init",
             Self::Provision(_) => "provision",
+            Self::Rotate(_) => "rotate",
+            Self::Credentials(_) => "credentials",
             Self::List(_) => "list",
             Self::Show(_) => "show",
             Self::Validate(_) => "validate",
@@ -212,9 +222,65 @@ pub struct ProvisionArgs {
     /// Write passwords to this new file (mode 0600, CSV) instead of stdout
     #[arg(long, value_name = "FILE")]
     pub credentials_file: Option<PathBuf>,
+    /// Print no passwords: they are stored, encrypted to credentials.age_recipients
+    #[arg(long, visible_alias = "store-only", conflicts_with = "credentials_file")]
+    pub no_show: bool,
     /// Print the SQL instead of running it, secrets masked
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Arguments of `rotate`.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["tenants", "all"])))]
+pub struct RotateArgs {
+    /// Tenant ids
+    #[arg(value_name = "TENANT")]
+    pub tenants: Vec<String>,
+    /// All tenants of this database
+    #[arg(short, long)]
+    pub all: bool,
+    /// Of all tenants only those of this tier
+    #[arg(short, long, value_name = "TIER", requires = "all")]
+    pub tier: Option<String>,
+    /// End the tenants' sessions once the new password holds
+    #[arg(long)]
+    pub disconnect: bool,
+    /// Tenants worked on at the same time [default: provisioning.jobs]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub jobs: Option<u16>,
+    /// Write passwords to this new file (mode 0600, CSV) instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub credentials_file: Option<PathBuf>,
+    /// Print no passwords: they are stored, encrypted to credentials.age_recipients
+    #[arg(long, visible_alias = "store-only", conflicts_with = "credentials_file")]
+    pub no_show: bool,
+    /// Print the SQL instead of running it, secrets masked
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Passwords that are stored encrypted.
+#[derive(Debug, Subcommand)]
+pub enum CredentialsCommand {
+    /// Show how to log in as a tenant, with its password
+    ///
+    /// Decrypts here, with your private key. A password that was changed by hand, with ALTER ROLE or by the tenant, is
+    /// not the stored one, and nothing can tell; `rotate` mends that.
+    Show(CredentialsShowArgs),
+    /// List whose password is stored, since when and for which keys
+    List,
+}
+
+/// Arguments of `credentials show`.
+#[derive(Debug, Args)]
+pub struct CredentialsShowArgs {
+    /// Tenant id
+    #[arg(value_name = "TENANT")]
+    pub tenant: String,
+    /// File with an age or SSH private key; `-` is stdin (may be given more than once)
+    #[arg(short, long, value_name = "FILE", env = "TENANTCTL_IDENTITY", value_parser = path_or_nothing())]
+    pub identity: Vec<PathBuf>,
 }
 
 /// Arguments of `list`.

@@ -16,7 +16,10 @@
 //! | [`settings`] | flags over environment over files | `cli`, `config`, `pg`, `catalog` |
 //! | [`interrupt`] | Ctrl-C and SIGTERM | |
 //! | [`installer`] | registry, roles and template into a database | `catalog`, `plan`, `pg` |
-//! | [`provisioner`] | many tenants over recycled sessions | `catalog`, `plan`, `pg`, `interrupt` |
+//! | [`fleet`] | many tenants at a time over recycled sessions | `pg`, `interrupt` |
+//! | [`credentials`] | the credentials file, passwords encrypted to age keys | `pg` |
+//! | [`provisioner`] | makes tenants | `catalog`, `credentials`, `fleet`, `plan`, `pg`, `interrupt` |
+//! | [`rotator`] | gives tenants new passwords | `catalog`, `credentials`, `fleet`, `plan`, `pg`, `interrupt` |
 //! | [`validate`] | findings, the checks, the probe | `catalog`, `plan`, `pg`, `config`, `interrupt` |
 //! | [`hardener`] | tenants and the database to the standard | `catalog`, `plan`, `pg`, `interrupt` |
 //! | [`cluster`] | a throw-away cluster for `demo` and the tests | `pg` |
@@ -32,13 +35,16 @@ pub mod cli;
 pub mod cluster;
 pub mod commands;
 pub mod config;
+pub mod credentials;
 pub mod error;
+pub mod fleet;
 pub mod hardener;
 pub mod installer;
 pub mod interrupt;
 pub mod pg;
 pub mod plan;
 pub mod provisioner;
+pub mod rotator;
 pub mod settings;
 pub mod tenant;
 pub mod ui;

@@ -1,34 +1,32 @@
-//! Makes tenants: one each in a transaction of one round trip, many over a set of recycled sessions.
+//! Makes tenants, each in a transaction of one round trip.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::mpsc;
-use tokio_postgres::types::Type;
 
 use crate::catalog;
-use crate::error::{Error, ErrorKind, Result};
+use crate::credentials::ledger::Ledger;
+use crate::credentials::vault::{Recipients, Sealed};
+use crate::error::Result;
+use crate::fleet::{self, Work};
 use crate::interrupt::Interrupt;
 use crate::pg::apply::{Outcome, apply};
+use crate::pg::eviction::end_lost;
 use crate::pg::password::{Password, random_hex};
-use crate::pg::record;
-use crate::pg::session::{Connector, Session, column};
-use crate::pg::sql::Sql;
+use crate::pg::session::{Connector, Session};
 use crate::plan::provision::{NewTenant, plan};
+use crate::plan::rotate::Stored;
 use crate::tenant::{Audit, SchemaName, Template, TenantId, Tier};
-
-/// Tenants after which a session is replaced. A backend keeps the catalog entries of every table it made: its private
-/// memory was 21 MB after 1,500 basic tenants and growing, and stayed at 7 MB when replaced every 200, with no
-/// difference in time a tenant (PostgreSQL 15, two cores).
-pub const RECYCLE_AFTER: usize = 200;
 
 /// Makes tenants of one template in one database.
 #[derive(Clone)]
 pub struct Provisioner {
     /// Opens sessions as the admin.
     pub connector: Connector,
+    /// Whom passwords are stored for.
+    pub recipients: Arc<Recipients>,
     /// The template as installed.
     pub template: Arc<Template>,
     /// The template's audited tables.
@@ -70,6 +68,9 @@ pub struct Provisioned {
     /// Known to nobody else.
     #[serde(skip)]
     pub password: Option<Password>,
+    /// Whether it was stored encrypted.
+    #[serde(skip)]
+    pub stored: bool,
 }
 
 /// The names and the password of a tenant about to be made, fixed before anything is sent.
@@ -83,29 +84,26 @@ pub struct Identity {
     pub password: Password,
     /// The password's verifier.
     pub verifier: String,
+    /// The password encrypted, where it is stored.
+    pub sealed: Option<Sealed>,
 }
 
 impl Identity {
     /// A new identity for a tenant id.
-    pub fn new(id: &TenantId) -> Self {
-        let salt = random_hex(SchemaName::SALT_BYTES);
-        let password = Password::generate();
-        Self {
-            schema: SchemaName::derive(id, &salt),
-            verifier: password.verifier(),
-            salt,
-            password,
-        }
-    }
-}
-
-/// Where an identity is written down before the server hears of it, so that a kill in between cannot lose a password.
-pub trait Ledger: Send + Sync {
-    /// Called before each attempt; an error keeps the tenant from being made.
     ///
     /// # Errors
-    /// When it could not be written down.
-    fn sending(&self, id: &TenantId, identity: &Identity) -> Result<()>;
+    /// When the password cannot be encrypted to the recipients.
+    pub fn new(id: &TenantId, recipients: &Recipients) -> Result<Self> {
+        let salt = random_hex(SchemaName::SALT_BYTES);
+        let password = Password::generate();
+        Ok(Self {
+            schema: SchemaName::derive(id, &salt),
+            verifier: password.verifier(),
+            sealed: recipients.seal(&password)?,
+            salt,
+            password,
+        })
+    }
 }
 
 impl Provisioner {
@@ -128,6 +126,10 @@ impl Provisioner {
             template: &self.template,
             audit: &self.audit,
             verifier: &identity.verifier,
+            stored: identity.sealed.as_ref().map(|sealed| Stored {
+                ciphertext: &sealed.ciphertext,
+                recipients: &sealed.recipients,
+            }),
             timescaledb: self.timescaledb.as_deref(),
             major: self.major,
             timeout: self.timeout,
@@ -143,14 +145,14 @@ impl Provisioner {
         &self,
         session: &Session,
         request: &Request,
-        ledger: Option<&dyn Ledger>,
+        ledger: Option<&Ledger>,
     ) -> Result<Provisioned> {
         let mut attempts = 3;
         loop {
             attempts -= 1;
-            let identity = Identity::new(&request.id);
+            let identity = Identity::new(&request.id, &self.recipients)?;
             if let Some(ledger) = ledger {
-                ledger.sending(&request.id, &identity)?;
+                ledger.sending(&request.id, &identity.schema, &identity.password)?;
             }
             let plan = self.plan(request, &identity);
             let started = Instant::now();
@@ -164,6 +166,7 @@ impl Provisioner {
                 status: "active",
                 provisioning_time_ms: elapsed.as_secs_f64() * 1000.0,
                 password: Some(identity.password.clone()),
+                stored: identity.sealed.is_some(),
             };
             let failure = match result {
                 Ok(()) => return Ok(made(elapsed)),
@@ -203,39 +206,14 @@ impl Provisioner {
         &self,
         requests: Vec<Request>,
         jobs: usize,
-        ledger: Option<Arc<dyn Ledger>>,
+        ledger: Option<Arc<Ledger>>,
         interrupt: &Interrupt,
     ) -> mpsc::UnboundedReceiver<(TenantId, Result<Provisioned>)> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let jobs = jobs.clamp(1, requests.len().max(1));
-        let queue = Arc::new(Mutex::new(Queue {
-            waiting: VecDeque::from(requests),
-            workers: jobs,
-        }));
-        for _ in 0..jobs {
-            let worker = Worker {
-                provisioner: self.clone(),
-                queue: Arc::clone(&queue),
-                ledger: ledger.clone(),
-                interrupt: interrupt.clone(),
-                sender: sender.clone(),
-            };
-            tokio::spawn(worker.run());
-        }
-        receiver
-    }
-}
-
-/// A session with a server that may just be coming back.
-async fn patiently(connector: &Connector) -> Result<Session> {
-    let end = Instant::now() + Duration::from_secs(5);
-    loop {
-        match connector.connect().await {
-            Err(error) if error.kind() == ErrorKind::Connection && Instant::now() < end => {
-                tokio::time::sleep(Duration::from_millis(250)).await;
-            }
-            result => return result,
-        }
+        let work = Making {
+            provisioner: self.clone(),
+            ledger,
+        };
+        fleet::many(work, requests, jobs, interrupt)
     }
 }
 
@@ -245,102 +223,30 @@ async fn patiently(connector: &Connector) -> Result<Session> {
 /// # Errors
 /// When the server cannot be asked, or the lost session cannot be ended.
 pub async fn settle(connector: &Connector, backend_pid: i32, schema: &SchemaName) -> Result<bool> {
-    let session = patiently(connector).await?;
-    let doing = "end the lost session";
-    let sql = Sql::new(
-        "SELECT pg_catalog.pg_terminate_backend(a.pid, 5000) AS ended FROM pg_catalog.pg_stat_activity a
-WHERE a.pid = $1 AND a.usename = session_user",
-    );
-    for row in session.query(&sql, &[(&backend_pid, Type::INT4)], doing).await? {
-        if !column::<bool>(&row, "ended")? {
-            return Err(Error::new(ErrorKind::Timeout, format!("failed to {doing}")));
-        }
-    }
+    let session = end_lost(connector, backend_pid).await?;
     catalog::tenants::committed(&session, schema).await
 }
 
-/// Under one lock, so that no worker can leave between another's look at the queue and its going.
-struct Queue {
-    waiting: VecDeque<Request>,
-    workers: usize,
+impl Work for Making {
+    type Item = Request;
+    type Done = Provisioned;
+    const OPERATION: &'static str = "provision";
+
+    fn connector(&self) -> &Connector {
+        &self.provisioner.connector
+    }
+
+    fn id(item: &Request) -> &TenantId {
+        &item.id
+    }
+
+    async fn one(&self, session: &Session, item: &Request) -> Result<Provisioned> {
+        self.provisioner.provision(session, item, self.ledger.as_deref()).await
+    }
 }
 
-/// One of the jobs of [`Provisioner::provision_many`].
-struct Worker {
+/// Tenants to make, and where their passwords are kept meanwhile.
+struct Making {
     provisioner: Provisioner,
-    queue: Arc<Mutex<Queue>>,
-    ledger: Option<Arc<dyn Ledger>>,
-    interrupt: Interrupt,
-    sender: mpsc::UnboundedSender<(TenantId, Result<Provisioned>)>,
-}
-
-impl Worker {
-    async fn run(self) {
-        let mut session: Option<(Session, usize)> = None;
-        while let Some(request) = self.next() {
-            let (open, made) = match session
-                .take()
-                .filter(|(s, made)| !s.is_closed() && *made < RECYCLE_AFTER)
-            {
-                Some(open) => open,
-                None => match self.provisioner.connector.connect().await {
-                    Ok(open) => (open, 0),
-                    // The server has no place for this many sessions: leave the work to those that have one.
-                    Err(error) if error.sqlstate() == Some("53300") && self.leave_to_others(&request) => return,
-                    Err(error) => {
-                        self.fail_all(request, &error);
-                        return;
-                    }
-                },
-            };
-            let result = self
-                .provisioner
-                .provision(&open, &request, self.ledger.as_deref())
-                .await;
-            if let Err(error) = &result {
-                record::failure(
-                    &self.provisioner.connector,
-                    Some(&open),
-                    "provision",
-                    Some(&request.id),
-                    error,
-                )
-                .await;
-            }
-            let _ = self.sender.send((request.id, result));
-            session = Some((open, made + 1));
-        }
-    }
-
-    /// The next tenant to make; none also signs this worker off.
-    fn next(&self) -> Option<Request> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = if self.interrupt.requested() {
-            None
-        } else {
-            queue.waiting.pop_front()
-        };
-        queue.workers -= usize::from(next.is_none());
-        next
-    }
-
-    /// Gives a request back and signs off, unless this worker is the last.
-    fn leave_to_others(&self, request: &Request) -> bool {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let others = queue.workers > 1;
-        if others {
-            queue.waiting.push_front(request.clone());
-            queue.workers -= 1;
-        }
-        others
-    }
-
-    /// No session can be had, so none of what is left can be made: says so for each, instead of trying each.
-    fn fail_all(&self, request: Request, error: &Error) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.workers -= 1;
-        for request in std::iter::once(request).chain(queue.waiting.drain(..)) {
-            let _ = self.sender.send((request.id, Err(error.clone())));
-        }
-    }
+    ledger: Option<Arc<Ledger>>,
 }

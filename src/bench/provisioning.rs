@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use super::{Figure, Latencies};
 use crate::catalog;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fleet::RECYCLE_AFTER;
 use crate::interrupt::Interrupt;
 use crate::pg::session::{Connector, Session};
-use crate::provisioner::{Identity, Provisioner, RECYCLE_AFTER, Request};
+use crate::provisioner::{Identity, Provisioner, Request};
 use crate::tenant::{TenantId, Tier};
 
 const SUITE: &str = "provisioning";
@@ -194,7 +195,7 @@ impl Suite<'_> {
 
     async fn one_raw(&self, session: &Session) -> Result<Duration> {
         let request = self.request()?;
-        let identity = Identity::new(&request.id);
+        let identity = Identity::new(&request.id, &self.provisioner.recipients)?;
         let batch = self.provisioner.raw_ddl(&request, &identity).transaction();
         let started = Instant::now();
         session.batch(&batch, "run the raw DDL").await?;

@@ -169,6 +169,18 @@ pub async fn committed(session: &Session, schema: &SchemaName) -> Result<bool> {
     Ok(row.is_some())
 }
 
+/// Whether the operation log has a row with this key, so that the transaction that wrote it has committed.
+///
+/// # Errors
+/// When the registry cannot be read.
+pub async fn recorded(session: &Session, operation: uuid::Uuid) -> Result<bool> {
+    let sql = Sql::new("SELECT FROM tenantctl.operations WHERE operation_id = $1");
+    let row = session
+        .query_opt(&sql, &[(&operation, Type::UUID)], "read the operation log")
+        .await?;
+    Ok(row.is_some())
+}
+
 /// What there is of a tenant beside its registry row.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Remains {

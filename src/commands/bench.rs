@@ -116,6 +116,7 @@ async fn measure(ctx: &Context<'_>, scratch: &Scratch, workload: Workload) -> Re
                     .audit
                     .of(&installed.modules.iter().map(|m| &m.objects).collect())?,
             ),
+            recipients: Arc::default(),
             template: Arc::new(installed),
             timescaledb: None,
             major: session.server().major(),

@@ -257,7 +257,7 @@ async fn settings(global: &Global, cluster: &Cluster) -> Result<Settings> {
 }
 
 async fn provision(ctx: &Context<'_>, session: &Session) -> Result<Vec<Provisioned>> {
-    let provisioner = super::provision::provisioner(ctx, session).await?;
+    let provisioner = super::provision::provisioner(ctx, session, &Arc::default()).await?;
     let mut requests = Vec::new();
     for (id, tier) in TENANTS {
         requests.push(Request {

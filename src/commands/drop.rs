@@ -1,7 +1,6 @@
 //! `drop`: ends tenants.
 
 use serde::Serialize;
-use tokio_postgres::types::Type;
 
 use super::provision::Failed;
 use super::{Context, Plans, Status};
@@ -9,7 +8,8 @@ use crate::catalog::tenants::{self, Remains, TenantRow};
 use crate::cli::DropArgs;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::apply::{Outcome, apply};
-use crate::pg::session::{Session, column};
+use crate::pg::eviction::end_sessions;
+use crate::pg::session::Session;
 use crate::pg::sql::Sql;
 use crate::plan::Plan;
 use crate::plan::drop::{OldTenant, plan};
@@ -181,7 +181,7 @@ async fn drop_one(
     if remains.can_login {
         allow_login(session, &row.role_name, false).await?;
     }
-    let dropped = match end_sessions(session, role, (!remains.member).then_some(&row.role_name)).await {
+    let dropped = match end_sessions(session, role, (!remains.member).then_some(row.role_name.as_str())).await {
         Ok(ended) => run_plan(ctx, session, row, plan).await.map(|()| ended),
         Err(error) => Err(error),
     };
@@ -228,24 +228,4 @@ async fn allow_login(session: &Session, role: &str, allow: bool) -> Result<()> {
         .ident(role)
         .text(if allow { " LOGIN" } else { " NOLOGIN" });
     session.batch(&sql, "shut the tenant's role out").await
-}
-
-/// Ends a role's sessions and waits until they are gone, at most 5 s each. A member of the role may do that; an
-/// admin who is none becomes one, of the role named, for the length of a transaction that is rolled back.
-async fn end_sessions(session: &Session, role: u32, join: Option<&String>) -> Result<i64> {
-    let doing = "end the tenant's sessions";
-    if let Some(name) = join {
-        session
-            .batch(&Sql::new("BEGIN; GRANT ").ident(name).text(" TO CURRENT_USER"), doing)
-            .await?;
-    }
-    let sql = Sql::new(
-        "SELECT pg_catalog.count(*) FILTER (WHERE pg_catalog.pg_terminate_backend(a.pid, 5000)) AS ended
-FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = $1",
-    );
-    let row = session.query_one(&sql, &[(&role, Type::OID)], doing).await;
-    if join.is_some() {
-        session.rollback().await;
-    }
-    column(&row?, "ended")
 }

@@ -2,12 +2,15 @@
 
 pub mod audit;
 pub mod bench;
+pub mod credentials;
 pub mod demo;
 pub mod docs;
 pub mod drop;
 pub mod init;
 pub mod list;
+mod passwords;
 pub mod provision;
+pub mod rotate;
 pub mod secure;
 pub mod show;
 pub mod validate;
@@ -98,6 +101,8 @@ pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt) -> Result<Statu
         // After the first Ctrl-C it starts nothing new, after the second it waits for nothing; either way it tells the
         // passwords of what it made.
         Command::Provision(args) => until(interrupt, 3, provision::run(&ctx, args)).await,
+        Command::Rotate(args) => until(interrupt, 3, rotate::run(&ctx, args)).await,
+        Command::Credentials(args) => until(interrupt, 1, credentials::run(&ctx, args)).await,
         Command::List(args) => until(interrupt, 1, list::run(&ctx, args)).await,
         Command::Show(args) => until(interrupt, 1, show::run(&ctx, args)).await,
         // After the first Ctrl-C it cancels what the server is running for it.

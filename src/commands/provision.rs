@@ -1,25 +1,26 @@
 //! `provision`: makes tenants, one or many.
 
-mod credentials;
 mod input;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use super::passwords::{self, Passwords};
 use super::{Context, Plans, Status};
 use crate::catalog;
 use crate::cli::ProvisionArgs;
+use crate::credentials::ledger::Ledger;
+use crate::credentials::vault::Recipients;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::record;
-use crate::provisioner::{Identity, Ledger, Provisioned, Provisioner, Request};
+use crate::provisioner::{Identity, Provisioned, Provisioner, Request};
 use crate::tenant::{Features, Template, TenantId};
 use crate::ui::table::Grid;
 use crate::ui::{Render, Ui, count, milliseconds};
-use credentials::CredentialsFile;
 
 /// A tenant that could not be made.
 #[derive(Clone, Debug, Serialize)]
@@ -57,9 +58,9 @@ pub struct Report {
     pub tenants: Vec<Provisioned>,
     /// Those that are not.
     pub failed: Vec<Failed>,
-    /// Passwords are in a file and not to be shown.
+    /// What is shown in place of passwords.
     #[serde(skip)]
-    pub passwords_in_file: bool,
+    pub elsewhere: Option<&'static str>,
 }
 
 /// A password is shown here, once, and nowhere else.
@@ -81,6 +82,9 @@ fn with_passwords<S: Serializer>(tenants: &[Provisioned], serializer: S) -> Resu
             if let Some(password) = &tenant.password {
                 map.serialize_entry("password", password.reveal())?;
             }
+            if tenant.status != "exists" {
+                map.serialize_entry("stored", &tenant.stored)?;
+            }
             map.end()
         }
     }
@@ -96,8 +100,8 @@ impl Render for Report {
         for t in &self.tenants {
             let password = match &t.password {
                 Some(password) => password.reveal().to_owned(),
-                None if self.passwords_in_file && t.status != "exists" => "(in the credentials file)".into(),
-                None => "(unchanged)".into(),
+                None if t.status == "exists" => "(unchanged)".into(),
+                None => self.elsewhere.unwrap_or_default().into(),
             };
             grid.row([
                 t.tenant_id.to_string(),
@@ -123,11 +127,9 @@ impl Render for Report {
 /// Whatever is wrong before the first tenant is tried; after that each tenant has its own result.
 pub async fn run(ctx: &Context<'_>, args: &ProvisionArgs) -> Result<Status> {
     let requests = input::requests(args, &ctx.settings.config).await?;
-    if let Some(path) = &args.credentials_file {
-        CredentialsFile::refuse_existing(path)?;
-    }
+    let passwords = Passwords::new(ctx, args.credentials_file.as_deref(), args.no_show)?;
     let session = ctx.settings.registry(true).await?;
-    let provisioner = provisioner(ctx, &session).await?;
+    let provisioner = provisioner(ctx, &session, &passwords.recipients).await?;
     check_features(&requests, &provisioner.template)?;
 
     let ids: Vec<&TenantId> = requests.iter().map(|r| &r.id).collect();
@@ -163,83 +165,49 @@ pub async fn run(ctx: &Context<'_>, args: &ProvisionArgs) -> Result<Status> {
         }
         let plan = wanted
             .iter()
-            .map(|r| provisioner.plan(r, &Identity::new(&r.id)))
-            .collect();
+            .map(|r| Ok(provisioner.plan(r, &Identity::new(&r.id, &passwords.recipients)?)))
+            .collect::<Result<_>>()?;
         ctx.ui
             .note("dry run: nothing was changed; salt, schema name and password differ in every run");
         ctx.ui.result(&Plans { plan })?;
         return Ok(status(outcome.tenants.len() + wanted.len(), &outcome.errors));
     }
     drop(session);
-    if args.credentials_file.is_none() && !wanted.is_empty() && ctx.ui.stdout_is_discarded() {
-        return Err(Error::usage("stdout goes nowhere, and the passwords with it")
-            .with_hint("Let stdout be seen, or name a --credentials-file."));
-    }
-
-    let file = match &args.credentials_file {
-        Some(path) if !wanted.is_empty() => Some(Arc::new(CredentialsFile::create(path)?)),
-        _ => None,
+    let ledger = if wanted.is_empty() {
+        Arc::default()
+    } else {
+        passwords.open(ctx)?
     };
     let jobs = args.jobs.map_or(ctx.settings.config.provisioning.jobs, usize::from);
-    let sent = Arc::new(Sent {
-        file: file.clone(),
-        identities: Mutex::default(),
-    });
     let tiers = wanted.iter().map(|r| (r.id.clone(), r.tier.key.clone())).collect();
     make(
         ctx,
         &provisioner,
         wanted,
         jobs,
-        Arc::clone(&sent) as Arc<dyn Ledger>,
+        Arc::clone(&ledger),
         args.if_not_exists,
         &mut outcome,
     )
     .await;
-    add_unknown(&mut outcome, &sent, &tiers);
-    tell(ctx, outcome, file.as_deref())
-}
-
-/// Remembers what was sent, in the credentials file if there is one, and here in any case.
-struct Sent {
-    file: Option<Arc<CredentialsFile>>,
-    identities: Mutex<BTreeMap<TenantId, Identity>>,
-}
-
-impl Ledger for Sent {
-    fn sending(&self, id: &TenantId, identity: &Identity) -> Result<()> {
-        if let Some(file) = &self.file {
-            file.sending(id, identity)?;
-        }
-        self.identities
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id.clone(), identity.clone());
-        Ok(())
-    }
+    add_unknown(&mut outcome, &ledger, &tiers, !passwords.recipients.is_empty());
+    tell(ctx, outcome, &passwords, &ledger)
 }
 
 /// Adds the tenants of which it is not known whether they were made, with the passwords they have if they were.
-fn add_unknown(outcome: &mut Outcome, sent: &Sent, tiers: &BTreeMap<TenantId, String>) {
-    let identities = sent.identities.lock().unwrap_or_else(PoisonError::into_inner);
-    let known: BTreeSet<&TenantId> = outcome.tenants.iter().map(|t| &t.tenant_id).collect();
-    let failed = outcome
-        .errors
-        .iter()
-        .filter(|(_, error)| !error.is_uncertain())
-        .map(|(id, _)| id);
-    let known: BTreeSet<&TenantId> = known.into_iter().chain(failed).collect();
-    let unknown: Vec<Provisioned> = identities
-        .iter()
-        .filter(|(id, _)| !known.contains(id))
-        .map(|(id, identity)| Provisioned {
-            tenant_id: id.clone(),
-            schema_name: identity.schema.clone(),
-            role_name: identity.schema.role(),
-            tier: tiers.get(id).cloned().unwrap_or_default(),
+fn add_unknown(outcome: &mut Outcome, ledger: &Ledger, tiers: &BTreeMap<TenantId, String>, stored: bool) {
+    let told = outcome.tenants.iter().map(|t| &t.tenant_id);
+    let unknown: Vec<Provisioned> = passwords::in_doubt(ledger, told, &outcome.errors)
+        .into_iter()
+        .map(|(id, sent)| Provisioned {
+            role_name: sent.schema.role(),
+            schema_name: sent.schema,
+            tier: tiers.get(&id).cloned().unwrap_or_default(),
             status: "unknown",
             provisioning_time_ms: 0.0,
-            password: Some(identity.password.clone()),
+            password: Some(sent.password),
+            stored,
+            tenant_id: id,
         })
         .collect();
     outcome.unknown = unknown.len();
@@ -263,7 +231,7 @@ async fn make(
     provisioner: &Provisioner,
     wanted: Vec<Request>,
     jobs: usize,
-    ledger: Arc<dyn Ledger>,
+    ledger: Arc<Ledger>,
     if_not_exists: bool,
     outcome: &mut Outcome,
 ) {
@@ -305,7 +273,7 @@ async fn look_up(ctx: &Context<'_>, id: &TenantId) -> Result<Provisioned> {
 }
 
 /// Prints passwords before anything else can go wrong, then what went wrong.
-fn tell(ctx: &Context<'_>, outcome: Outcome, file: Option<&CredentialsFile>) -> Result<Status> {
+fn tell(ctx: &Context<'_>, outcome: Outcome, passwords: &Passwords<'_>, ledger: &Ledger) -> Result<Status> {
     let Outcome {
         mut tenants,
         errors,
@@ -315,18 +283,9 @@ fn tell(ctx: &Context<'_>, outcome: Outcome, file: Option<&CredentialsFile>) -> 
         elapsed,
     } = outcome;
     tenants.sort_by(|a, b| a.tenant_id.cmp(&b.tenant_id));
-    let finished = file.map_or(Ok(()), |file| {
-        // A tenant of which it is not known whether it was made keeps its entry.
-        let made: BTreeSet<&str> = tenants.iter().map(|t| t.role_name.as_str()).collect();
-        let failed: BTreeSet<&TenantId> = errors
-            .iter()
-            .filter(|(_, e)| !e.is_uncertain())
-            .map(|(id, _)| id)
-            .collect();
-        let done: BTreeSet<&TenantId> = tenants.iter().map(|t| &t.tenant_id).collect();
-        file.finish(|id, role| made.contains(role) || !(failed.contains(id) || done.contains(id)))
-    });
-    if file.is_some() {
+    let told = tenants.iter().map(|t| (&t.tenant_id, t.role_name.as_str()));
+    let finished = passwords::finish(ledger, told, &errors);
+    if passwords.elsewhere().is_some() {
         for tenant in &mut tenants {
             tenant.password = None;
         }
@@ -336,7 +295,7 @@ fn tell(ctx: &Context<'_>, outcome: Outcome, file: Option<&CredentialsFile>) -> 
             .iter()
             .map(|(id, error)| Failed::new(id.clone(), error))
             .collect(),
-        passwords_in_file: file.is_some(),
+        elsewhere: passwords.elsewhere(),
         tenants,
     };
     let written = ctx.ui.must_result(&report);
@@ -368,31 +327,24 @@ fn tell(ctx: &Context<'_>, outcome: Outcome, file: Option<&CredentialsFile>) -> 
             count(unknown, "tenant")
         ));
     }
-    if let Err(why) = written {
-        let lost: Vec<&str> = report
-            .tenants
-            .iter()
-            .filter(|t| t.password.is_some())
-            .map(|t| t.tenant_id.as_str())
-            .collect();
-        if !lost.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Store,
-                format!("the passwords of {} could not be written", lost.join(", ")),
-            )
-            .with_cause(why)
-            .with_hint("These tenants exist. Drop them and provision them again, with a --credentials-file."));
-        }
-        if why.kind() != std::io::ErrorKind::BrokenPipe {
-            return Err(Error::new(ErrorKind::Store, "cannot write to stdout").with_cause(why));
-        }
-    }
+    // Stored passwords are not lost with a stdout that is full.
+    let lost: Vec<&str> = report
+        .tenants
+        .iter()
+        .filter(|t| t.password.is_some() && !t.stored)
+        .map(|t| t.tenant_id.as_str())
+        .collect();
+    passwords::printed(
+        written,
+        &lost,
+        "These tenants exist. `tenantctl rotate` with a --credentials-file gives them passwords that are known.",
+    )?;
     finished?;
     Ok(status(report.tenants.len() - unknown, &errors))
 }
 
 /// One failed of one: its class. Some of many: 1. All of many in one class, as when the server is gone: that class.
-fn status(succeeded: usize, errors: &[(TenantId, Error)]) -> Status {
+pub(super) fn status(succeeded: usize, errors: &[(TenantId, Error)]) -> Status {
     let kinds: BTreeSet<&str> = errors.iter().map(|(_, e)| e.kind().as_str()).collect();
     match errors.first() {
         None => Status::Done,
@@ -405,7 +357,11 @@ fn status(succeeded: usize, errors: &[(TenantId, Error)]) -> Status {
 ///
 /// # Errors
 /// When no template is installed.
-pub async fn provisioner(ctx: &Context<'_>, session: &crate::pg::session::Session) -> Result<Provisioner> {
+pub async fn provisioner(
+    ctx: &Context<'_>,
+    session: &crate::pg::session::Session,
+    recipients: &Arc<Recipients>,
+) -> Result<Provisioner> {
     let configured = ctx.settings.config.template()?;
     let installed = catalog::template::installed(session, &configured.name)
         .await?
@@ -424,8 +380,9 @@ pub async fn provisioner(ctx: &Context<'_>, session: &crate::pg::session::Sessio
     }
     let objects = installed.modules.iter().map(|m| &m.objects).collect();
     Ok(Provisioner {
-        connector: ctx.settings.connector.clone(),
         audit: Arc::new(ctx.settings.config.audit.of(&objects)?),
+        connector: ctx.settings.connector.discreet(),
+        recipients: Arc::clone(recipients),
         template: Arc::new(installed),
         timescaledb: catalog::timescaledb_schema(session).await?,
         major: session.server().major(),
@@ -466,5 +423,6 @@ fn as_existing(row: catalog::tenants::TenantRow) -> Provisioned {
         status: "exists",
         provisioning_time_ms: 0.0,
         password: None,
+        stored: false,
     }
 }

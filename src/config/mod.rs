@@ -26,9 +26,9 @@ pub use date::Date;
 pub use document::nearest;
 pub use policy::{
     AlertPolicy, AuditPolicy, BackupPolicy, BackupTargets, BusinessQuery, ClusterPolicy, ConcurrencyTargets,
-    HardeningPolicy, MetricsPolicy, PerformanceTargets, PoolMode, PoolerDatabase, PoolerPolicy, ProvisioningPolicy,
-    QueryTargets, ResourceTargets, RetentionPolicy, SchemaCreationTargets, ServerSideEncryption, Suppression,
-    Threshold, ValidatePolicy,
+    CredentialsPolicy, HardeningPolicy, MetricsPolicy, PerformanceTargets, PoolMode, PoolerDatabase, PoolerPolicy,
+    ProvisioningPolicy, QueryTargets, ResourceTargets, RetentionPolicy, SchemaCreationTargets, ServerSideEncryption,
+    Suppression, Threshold, ValidatePolicy,
 };
 pub use template::{ModulePolicy, TemplatePolicy};
 
@@ -53,6 +53,8 @@ pub struct Config {
     pub audit: AuditPolicy,
     /// Which lines of the hardening standard are not wanted.
     pub hardening: HardeningPolicy,
+    /// Whom passwords are stored for.
+    pub credentials: CredentialsPolicy,
     /// How long backups are kept.
     pub retention_days: RetentionPolicy,
     /// When limits raise alerts.
@@ -137,6 +139,7 @@ impl Config {
             "provisioning",
             "audit",
             "hardening",
+            "credentials",
             "retention_days",
             "alerts",
             "backup",
@@ -156,6 +159,7 @@ impl Config {
             audit: AuditPolicy::decode(&fields, &template)?,
             hardening: HardeningPolicy::decode(&fields)?,
             template,
+            credentials: CredentialsPolicy::decode(&fields, "credentials")?,
             retention_days: RetentionPolicy::decode(&fields, "retention_days")?,
             alerts: AlertPolicy::decode(&fields, "alerts")?,
             backup: BackupPolicy::decode(&fields, "backup")?,

@@ -251,6 +251,14 @@ section! {
 }
 
 section! {
+    /// Whom passwords are stored for.
+    pub struct CredentialsPolicy {
+        /// age or SSH public keys; empty: passwords are not stored.
+        age_recipients: Vec<String> = age_recipients,
+    }
+}
+
+section! {
     /// What `validate --preflight` expects of the cluster.
     pub struct ClusterPolicy {
         /// PostgreSQL settings by name, as PostgreSQL writes them: `32GB`, `on`, `1000`.

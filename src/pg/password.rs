@@ -26,6 +26,11 @@ impl Password {
         )
     }
 
+    /// A password that was stored.
+    pub fn from_text(text: String) -> Self {
+        Self(text)
+    }
+
     /// The text, for showing it once or writing it to the credentials file.
     pub fn reveal(&self) -> &str {
         &self.0

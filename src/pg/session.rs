@@ -62,6 +62,7 @@ pub struct Connector {
     info: Arc<ConnInfo>,
     application: Arc<str>,
     limits: SessionLimits,
+    discreet: bool,
 }
 
 impl Connector {
@@ -71,6 +72,17 @@ impl Connector {
             info: Arc::new(info),
             application: application.into(),
             limits,
+            discreet: false,
+        }
+    }
+
+    /// The same, but its sessions keep their statements out of the server's log and statistics as far as the login may
+    /// set that: for statements with a verifier in them, which log_statement would log before they can say otherwise.
+    #[must_use]
+    pub fn discreet(&self) -> Self {
+        Self {
+            discreet: true,
+            ..self.clone()
         }
     }
 
@@ -160,7 +172,7 @@ impl Connector {
             None => opened.await,
         }
         .map_err(|error: tokio_postgres::Error| self.refused(host, &error))?;
-        let server = pin_settings(&client, self.limits).await?;
+        let server = pin_settings(&client, self.limits, self.discreet).await?;
         server.require_supported()?;
         let cancel = client.cancel_token();
         Ok(Session {
@@ -168,6 +180,7 @@ impl Connector {
             cancel,
             tls,
             server,
+            host,
             abandoned: AtomicBool::new(false),
         })
     }
@@ -263,7 +276,7 @@ fn with_sources(error: &dyn std::error::Error) -> String {
 }
 
 /// Pins what the rest relies on, before any name is resolved, and learns who and where we are: one round trip.
-async fn pin_settings(client: &Client, limits: SessionLimits) -> Result<Server> {
+async fn pin_settings(client: &Client, limits: SessionLimits, discreet: bool) -> Result<Server> {
     let sql = Sql::new("SET search_path = ''; SET statement_timeout = ")
         .int(limits.statement.as_millis() as i128)
         .text("; SET lock_timeout = ")
@@ -281,6 +294,8 @@ SELECT pg_catalog.current_setting('server_version_num') AS version_num,
     CASE WHEN pg_catalog.current_setting('restrict_nonsystem_relation_kind', true) IS NOT NULL
         THEN pg_catalog.set_config('restrict_nonsystem_relation_kind', 'view,foreign-table', false) END AS restricted",
         );
+    // Its row comes second; the first one is read below.
+    let sql = if discreet { sql.append(keep_quiet()) } else { sql };
     let doing = "prepare the session";
     let messages = client
         .simple_query(&sql.wire())
@@ -303,6 +318,22 @@ SELECT pg_catalog.current_setting('server_version_num') AS version_num,
         read_only: text("read_only") == "on",
         backend_pid: text("pid").parse().unwrap_or_default(),
     })
+}
+
+/// Takes every way in which the text of a statement gets into the server's log, pg_stat_activity (which crash and
+/// deadlock reports print) and the statement statistics, where the login may: a superuser, or a role with SET on the
+/// parameter. A parameter that this server does not have is left alone.
+fn keep_quiet() -> Sql {
+    Sql::new(
+        ";
+SELECT pg_catalog.count(pg_catalog.set_config(p.name, p.value, false)) AS quiet
+FROM (VALUES ('log_statement', 'none'), ('log_min_duration_statement', '-1'), ('log_min_duration_sample', '-1'),
+    ('log_transaction_sample_rate', '0'), ('log_min_error_statement', 'panic'), ('track_activities', 'off'),
+    ('debug_print_parse', 'off'), ('debug_print_raw_parse', 'off'), ('debug_print_rewritten', 'off'), ('debug_print_plan', 'off'),
+    ('pg_stat_statements.track_utility', 'off'), ('pg_stat_monitor.pgsm_track_utility', 'off')) p (name, value)
+WHERE pg_catalog.current_setting(p.name, true) IS NOT NULL
+AND (p.name LIKE 'debug%' OR pg_catalog.has_parameter_privilege(p.name, 'SET'))",
+    )
 }
 
 impl Server {
@@ -359,6 +390,7 @@ pub struct Session {
     cancel: CancelToken,
     tls: Option<MakeRustlsConnect>,
     server: Server,
+    host: usize,
     abandoned: AtomicBool,
 }
 
@@ -366,6 +398,11 @@ impl Session {
     /// What server and login this is.
     pub fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// Which of the connection string's hosts this is.
+    pub fn host(&self) -> usize {
+        self.host
     }
 
     /// Whether the session is known to be gone, or was given up because it no longer answered.

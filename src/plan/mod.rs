@@ -6,6 +6,7 @@ pub mod drop;
 pub mod hardening;
 pub mod init;
 pub mod provision;
+pub mod rotate;
 pub mod secure;
 pub mod standard;
 
@@ -14,6 +15,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
+use uuid::Uuid;
 
 use crate::pg::sql::Sql;
 
@@ -116,8 +118,23 @@ pub fn as_admin() -> Sql {
 
 /// The registry row that ends every change. It takes the time, and refuses to be written past the limit.
 pub fn record_done(operation: &'static str, tenant_id: Option<&str>, timeout: Duration) -> Sql {
-    Sql::new("INSERT INTO tenantctl.operations (operation, tenant_id, status, started_at, finished_at, timeout_ms, tool_version)\nVALUES (")
-        .literal(operation)
+    record_as(None, operation, tenant_id, timeout)
+}
+
+/// [`record_done`] with a key that is known before, by which a client that has lost its session learns whether its
+/// transaction committed.
+pub fn record_as(key: Option<Uuid>, operation: &'static str, tenant_id: Option<&str>, timeout: Duration) -> Sql {
+    let columns = "operation, tenant_id, status, started_at, finished_at, timeout_ms, tool_version)\nVALUES (";
+    let sql = Sql::new("INSERT INTO tenantctl.operations (");
+    let sql = match key {
+        Some(key) => sql
+            .text("operation_id, ")
+            .text(columns)
+            .literal(&key.to_string())
+            .text(", "),
+        None => sql.text(columns),
+    };
+    sql.literal(operation)
         .text(", ")
         .optional(tenant_id)
         .text(", 'done', pg_catalog.transaction_timestamp(), pg_catalog.clock_timestamp(), ")

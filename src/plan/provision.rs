@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::rotate::{Stored, store};
 use super::standard::{self, Observed, Wanted};
 use super::{Plan, as_admin, as_owner, record_done};
 use crate::pg::sql::Sql;
@@ -25,6 +26,8 @@ pub struct NewTenant<'a> {
     pub audit: &'a Audit,
     /// SCRAM-SHA-256 verifier of its password.
     pub verifier: &'a str,
+    /// The password encrypted; none: it is not stored.
+    pub stored: Option<Stored<'a>>,
     /// The schema of the timescaledb extension, where it is installed.
     pub timescaledb: Option<&'a str>,
     /// The server's major version.
@@ -51,6 +54,9 @@ pub fn plan(new: &NewTenant<'_>) -> Plan {
         pin(new.schema.as_str()),
     );
     append_tenant_objects(&mut plan, new, &modules);
+    if let Some(stored) = new.stored {
+        plan.step("store the password, encrypted", store(new.id, stored));
+    }
     plan.step(
         "record the operation, unless the time limit has passed",
         Sql::new("SET LOCAL search_path = '';\n").append(record_done("provision", Some(new.id.as_str()), new.timeout)),

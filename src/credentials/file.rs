@@ -1,8 +1,9 @@
 //! The credentials file: CSV, mode 0600, never overwritten, ahead of the server.
 //!
 //! An entry is written before its tenant is sent, so that no kill can leave a tenant whose password nobody knows.
-//! A run that ends by itself takes the entries of tenants that were not made out again; after a kill, an entry
-//! whose role does not exist belongs to a tenant that was not made.
+//! A run that ends by itself takes the entries of tenants that were not made or changed out again. After a kill, an
+//! entry of `provision` whose role does not exist belongs to a tenant that was not made, and an entry of `rotate`
+//! that the server refuses to a tenant that still has its old password.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -11,9 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::pg::password::random_hex;
-use crate::provisioner::{Identity, Ledger};
-use crate::tenant::TenantId;
+use crate::pg::password::{Password, random_hex};
+use crate::tenant::{SchemaName, TenantId};
 
 const HEADER: &str = "tenant_id,role_name,schema_name,password\n";
 
@@ -62,6 +62,26 @@ impl CredentialsFile {
         })
     }
 
+    /// Writes an entry, ahead of the server.
+    ///
+    /// # Errors
+    /// Kind `store`; the tenant must not be sent then.
+    pub fn write(&self, id: &TenantId, schema: &SchemaName, password: &Password) -> Result<()> {
+        let role = schema.role();
+        let line = format!("{id},{role},{schema},{}\n", password.reveal());
+        let mut guard = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        guard
+            .0
+            .write_all(line.as_bytes())
+            .map_err(|e| unwritable(&self.path, e))?;
+        guard.1.push(Entry {
+            id: id.clone(),
+            role,
+            line,
+        });
+        Ok(())
+    }
+
     /// Takes out the entries that are not to be kept, by tenant id and role, and makes the file durable.
     ///
     /// # Errors
@@ -89,24 +109,6 @@ impl CredentialsFile {
             .and_then(|()| copy.sync_all())
             .and_then(|()| std::fs::rename(&beside, &self.path))
             .map_err(failed)
-    }
-}
-
-impl Ledger for CredentialsFile {
-    fn sending(&self, id: &TenantId, identity: &Identity) -> Result<()> {
-        let role = identity.schema.role();
-        let line = format!("{id},{role},{},{}\n", identity.schema, identity.password.reveal());
-        let mut guard = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        guard
-            .0
-            .write_all(line.as_bytes())
-            .map_err(|e| unwritable(&self.path, e))?;
-        guard.1.push(Entry {
-            id: id.clone(),
-            role,
-            line,
-        });
-        Ok(())
     }
 }
 
