@@ -23,6 +23,7 @@ mod passwords;
 mod probe;
 mod provision;
 mod secure;
+mod rotate;
 mod show;
 mod support;
 mod template;
