@@ -241,7 +241,7 @@ pub struct RotateArgs {
     #[arg(short, long)]
     pub all: bool,
     /// Of all tenants only those of this tier
-    #[arg(short, long, value_name = "TIER", requires = "all")]
+    #[arg(short, long, value_name = "TIER", conflicts_with = "tenants")]
     pub tier: Option<String>,
     /// End the tenants' sessions once the new password holds
     #[arg(long)]

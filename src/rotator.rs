@@ -13,7 +13,7 @@ use crate::credentials::vault::{Recipients, Sealed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fleet::{self, Work};
 use crate::interrupt::Interrupt;
-use crate::pg::apply::{Outcome, apply};
+use crate::pg::apply::{Failure, Outcome, apply};
 use crate::pg::eviction::{end_lost, end_sessions};
 use crate::pg::password::Password;
 use crate::pg::record;
@@ -136,8 +136,8 @@ impl Rotator {
         let fresh = Fresh::new(&self.recipients)?;
         let plan = self.plan(request, &fresh)?;
         ledger.sending(&request.id, &request.schema, &fresh.password)?;
-        let mut again = None;
-        if let Err(failure) = apply(session, &plan).await {
+        let (mut again, mut ended) = (None, 0);
+        if let Err(failure) = self.apply(session, request, &plan, &mut ended).await {
             if failure.outcome == Outcome::RolledBack {
                 return Err(explain(request, failure.error));
             }
@@ -165,7 +165,7 @@ impl Rotator {
         if self.disconnect {
             let session = again.as_ref().unwrap_or(session);
             match self.end_sessions(session, request).await {
-                Ok(ended) => rotated.sessions_ended = Some(ended),
+                Ok(more) => rotated.sessions_ended = Some(ended + more),
                 Err(error) => {
                     record::failure(&self.connector, Some(session), OPERATION, Some(&request.id), &error).await;
                     rotated.afterwards = Some(error);
@@ -173,6 +173,34 @@ impl Rotator {
             }
         }
         Ok(rotated)
+    }
+
+    /// A tenant may change its own password, and with that hold its role's row in an open transaction. Where its
+    /// sessions are to end anyway they end sooner then, and it is tried again.
+    async fn apply(&self, session: &Session, request: &Request, plan: &Plan, ended: &mut i64) -> Result<(), Failure> {
+        for _ in 0..2 {
+            let Err(failure) = apply(session, plan).await else {
+                return Ok(());
+            };
+            let again = match (failure.outcome, failure.error.sqlstate()) {
+                // It committed its change while ours waited ("tuple concurrently updated").
+                (Outcome::RolledBack, Some("XX000")) => true,
+                (Outcome::RolledBack, Some("55P03")) if self.disconnect => {
+                    match self.end_sessions(session, request).await {
+                        Ok(n) => {
+                            *ended += n;
+                            n > 0
+                        }
+                        Err(_) => false,
+                    }
+                }
+                _ => false,
+            };
+            if !again {
+                return Err(failure);
+            }
+        }
+        apply(session, plan).await
     }
 
     /// Whether a lost transaction has committed: the row that it wrote last is there or it is not.
@@ -232,6 +260,9 @@ fn explain(request: &Request, error: Error) -> Error {
             .with_kind(ErrorKind::NotFound)
             .with_message(format!("tenant {} was dropped by somebody else meanwhile", request.id))
             .with_hint("`tenantctl list` shows what is there."),
+        Some("55P03") => error.with_hint(
+            "Another command works on this tenant, or the tenant holds its role in an open transaction; --disconnect ends its sessions.",
+        ),
         // undefined_object
         Some("42704") => role_missing(request).with_sqlstate("42704"),
         _ => error,

@@ -354,6 +354,25 @@ fn stored_passwords_are_read_with_the_key_and_only_with_it() {
         .says(&["no passwords are stored"]);
 }
 
+#[test]
+fn a_tenant_cannot_keep_its_password_by_holding_its_role() {
+    let db = Db::initialized();
+    let made = db.provision(&["acme"]).remove(0);
+    std::fs::write(
+        db.dir.join("tenant_templates.yaml"),
+        "provisioning:\n  lock_timeout_s: 1\n",
+    )
+    .unwrap();
+    let held = hold(&made.url(&db), "BEGIN; ALTER ROLE CURRENT_USER PASSWORD 'mine'");
+    db.run(&["rotate", "acme"]).exits(4).says(&["55P03", "--disconnect"]);
+    logs_in(&db, &made);
+    let run = db.run(&["-o", "json", "rotate", "acme", "--disconnect"]).success();
+    assert_eq!(run.json()["tenants"][0]["sessions_ended"], 1);
+    drop(held);
+    is_refused(&db, &with(&made, "mine"));
+    logs_in(&db, &with(&made, &passwords(&run)["acme"]));
+}
+
 /// An SSH key serves as well as one of age.
 #[test]
 fn ssh_keys_are_recipients_too() {
