@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use crate::catalog::tenants::TenantRow;
 use crate::catalog::{hardening, standard, template};
@@ -40,8 +40,11 @@ pub struct Hardener {
     /// Limit for each wait on a lock.
     pub lock_timeout: std::time::Duration,
     /// The template versions that tenants were made from, read once.
-    templates: Arc<tokio::sync::Mutex<BTreeMap<(String, i32), Arc<Template>>>>,
+    templates: Arc<Mutex<Templates>>,
 }
+
+/// Template versions by name and number.
+type Templates = BTreeMap<(String, i32), Arc<Template>>;
 
 /// One change of a tenant.
 #[derive(Clone, Debug, Serialize)]

@@ -433,18 +433,19 @@ impl Kind {
     }
 }
 
-/// Every object with rights: kind, name, rights now, and those the tenant is to have. `None`: not the standard's, so that
-/// what the tenant has there is the admin's business, and only what others have is taken back.
-fn rights<'a>(
-    wanted: &Wanted<'a>,
-    now: &'a Observed,
-) -> Vec<(Kind, &'a str, &'a [Grant], Option<&'static [&'static str]>)> {
+/// Privileges by name.
+type Rights = &'static [&'static str];
+
+/// An object with rights: kind, name, rights now, and those the tenant is to have. None: it is not the standard's, so
+/// that what the tenant has there is the admin's business, and only what others have is taken back.
+type Granted<'a> = (Kind, &'a str, &'a [Grant], Option<Rights>);
+
+fn rights<'a>(wanted: &Wanted<'a>, now: &'a Observed) -> Vec<Granted<'a>> {
     let objects = wanted.objects;
-    let mut all: Vec<(Kind, &str, &[Grant], Option<&'static [&'static str]>)> =
-        vec![(Kind::Schema, "", &now.grants, Some(&["USAGE"]))];
+    let mut all: Vec<Granted<'a>> = vec![(Kind::Schema, "", &now.grants, Some(&["USAGE"]))];
     for r in &now.relations {
         let standard = is_standard_table(&r.name);
-        let (kind, rights): (Kind, &'static [&'static str]) = match r.kind {
+        let (kind, rights): (Kind, Rights) = match r.kind {
             'S' => (Kind::Sequence, &["USAGE", "SELECT"]),
             'v' => (Kind::Table, &["SELECT"]),
             _ if standard => (Kind::Table, &["SELECT"]),
@@ -464,7 +465,7 @@ fn rights<'a>(
     }
     for f in &now.functions {
         let ours = is_standard_function(&f.signature);
-        let rights: Option<&'static [&'static str]> = match (ours, objects.functions.contains(&f.signature)) {
+        let rights: Option<Rights> = match (ours, objects.functions.contains(&f.signature)) {
             (true, _) => Some(&[]),
             (false, true) => Some(&["EXECUTE"]),
             (false, false) => None,
@@ -525,7 +526,7 @@ fn revokes(wanted: &Wanted<'_>, now: &Observed) -> Sql {
 }
 
 fn grants(wanted: &Wanted<'_>, now: &Observed) -> Sql {
-    let mut to: BTreeMap<(Kind, &'static [&'static str]), Vec<&str>> = BTreeMap::new();
+    let mut to: BTreeMap<(Kind, Rights), Vec<&str>> = BTreeMap::new();
     for (kind, name, grants, rights) in rights(wanted, now) {
         let Some(rights) = rights.filter(|rights| !rights.is_empty()) else {
             continue;

@@ -3,11 +3,17 @@
 //! In the texts `{tenant}`, `{schema}`, `{role}` are the victim's, `{other}`, `{other_schema}`, `{other_role}` those of
 //! another tenant, `{db}` is the database. Apply and undo run as the superuser, each as one simple query.
 
-#![expect(dead_code, reason = "data for the suite that runs them")]
-
 pub mod cluster;
 pub mod grants;
 pub mod roles;
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use tenantctl::cluster::{Cluster, Options};
+use tenantctl::validate::checks;
+
+use crate::support::{Db, Made, fast, loud, sql, start};
 
 /// One break.
 pub struct Mutation {
@@ -23,4 +29,201 @@ pub struct Mutation {
     pub apply: &'static str,
     /// SQL that restores the hardened state exactly.
     pub undo: &'static str,
+}
+
+/// All of them.
+fn all() -> Vec<&'static Mutation> {
+    [cluster::MUTATIONS, grants::MUTATIONS, roles::MUTATIONS]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Fewest tenants of the database that is broken.
+const TENANTS: usize = 200;
+
+/// A mutation with the tenants that it is about.
+struct Case<'a> {
+    mutation: &'a Mutation,
+    victim: &'a Made,
+    other: &'a Made,
+    db: &'a Db,
+}
+
+impl Case<'_> {
+    fn fill(&self, text: &str) -> String {
+        [
+            ("{tenant}", &self.victim.id),
+            ("{schema}", &self.victim.schema),
+            ("{role}", &self.victim.role),
+            ("{other}", &self.other.id),
+            ("{other_schema}", &self.other.schema),
+            ("{other_role}", &self.other.role),
+            ("{db}", &self.db.name),
+        ]
+        .iter()
+        .fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
+    }
+
+    fn run(&self, text: &str) -> Result<(), String> {
+        sql(&self.db.url, &self.fill(text))
+            .map(|_| ())
+            .map_err(|e| format!("{}: {e}", self.mutation.name))
+    }
+
+    /// The checks that do not report this break as they must.
+    fn missed(&self, findings: &[serde_json::Value]) -> Vec<&'static str> {
+        let object = self.fill(self.mutation.object);
+        let found = |check: &str| {
+            findings.iter().any(|f| {
+                f["check"] == check
+                    && f["object"] == object
+                    && (!self.mutation.tenant || f["tenant_id"] == self.victim.id)
+                    && f["detail"].as_str().is_some_and(|d| !d.is_empty())
+                    && f["remedy"].as_str().is_some_and(|r| !r.is_empty())
+            })
+        };
+        self.mutation
+            .checks
+            .iter()
+            .copied()
+            .filter(|check| !found(check))
+            .collect()
+    }
+}
+
+/// Every finding of `validate --all`; nothing may be unknown.
+fn findings(db: &Db) -> Vec<serde_json::Value> {
+    let json = db
+        .run(&["-o", "json", "validate", "--all", "--strict", "--fail-on", "never"])
+        .success()
+        .json();
+    assert_eq!(json["unknown"], serde_json::json!([]), "something could not be checked");
+    json["findings"].as_array().unwrap().clone()
+}
+
+/// A hardened database is broken in every way, one at a time and all at once: every break is found, by the checks that
+/// are there for it, at the right tenant and object; and before, between and after there is nothing to find.
+#[test]
+fn every_break_of_a_hardened_database_is_found() {
+    let started = Instant::now();
+    let mutations = all();
+    let cluster: Cluster = start(&Options {
+        settings: fast(),
+        ..Options::default()
+    });
+    let db = Db::on(&cluster);
+    db.run(&["init"]).success();
+    let ids: Vec<String> = (0..TENANTS.max(2 * mutations.len()))
+        .map(|i| format!("t{i:03}"))
+        .collect();
+    let mut args: Vec<&str> = vec!["--jobs", "4"];
+    args.extend(ids.iter().map(String::as_str));
+    let mut made = db.provision(&args);
+    made.sort_by(|a, b| a.id.cmp(&b.id));
+    db.run(&["secure", "--all"]).success();
+    assert_eq!(
+        findings(&db),
+        Vec::<serde_json::Value>::new(),
+        "the hardened database is not clean"
+    );
+
+    let cases: Vec<Case<'_>> = mutations
+        .iter()
+        .enumerate()
+        .map(|(i, mutation)| Case {
+            mutation,
+            victim: &made[2 * i],
+            other: &made[2 * i + 1],
+            db: &db,
+        })
+        .collect();
+    let mut wrong = Vec::new();
+    let mut alone = 0;
+    for case in &cases {
+        if let Err(error) = case.run(case.mutation.apply) {
+            wrong.push(format!("cannot apply {error}"));
+            continue;
+        }
+        let found = findings(&db);
+        let missed = case.missed(&found);
+        if missed.is_empty() {
+            alone += 1;
+        } else {
+            let near: Vec<_> = found
+                .iter()
+                .map(|f| format!("{} {} {}", f["check"], f["tenant_id"], f["object"]))
+                .collect();
+            wrong.push(format!(
+                "{} is not reported by {missed:?} at {}; found: {near:?}",
+                case.mutation.name,
+                case.fill(case.mutation.object)
+            ));
+        }
+        // Nobody else is accused; what an earlier break has left behind would be.
+        let strangers: Vec<_> = found
+            .iter()
+            .filter(|f| {
+                !f["tenant_id"].is_null() && f["tenant_id"] != case.victim.id && f["tenant_id"] != case.other.id
+            })
+            .collect();
+        if !strangers.is_empty() {
+            wrong.push(format!("{} accuses {strangers:?}", case.mutation.name));
+        }
+        if let Err(error) = case.run(case.mutation.undo) {
+            wrong.push(format!("cannot undo {error}"));
+        }
+    }
+    let left = findings(&db);
+    assert!(
+        left.is_empty() && wrong.is_empty(),
+        "left: {left:?}\n{}",
+        wrong.join("\n")
+    );
+
+    for case in &cases {
+        if let Err(error) = case.run(case.mutation.apply) {
+            wrong.push(format!("cannot apply together {error}"));
+        }
+    }
+    let found = findings(&db);
+    let together = cases.iter().filter(|case| case.missed(&found).is_empty()).count();
+    for case in &cases {
+        let missed = case.missed(&found);
+        if !missed.is_empty() {
+            wrong.push(format!(
+                "{} is not reported by {missed:?} among all",
+                case.mutation.name
+            ));
+        }
+    }
+    for case in cases.iter().rev() {
+        if let Err(error) = case.run(case.mutation.undo) {
+            wrong.push(format!("cannot undo together {error}"));
+        }
+    }
+    let left = findings(&db);
+    let covered: BTreeSet<&str> = mutations.iter().flat_map(|m| m.checks.iter().copied()).collect();
+    let uncovered: Vec<&str> = checks::all()
+        .iter()
+        .map(|c| c.id)
+        .filter(|id| !covered.contains(id))
+        .collect();
+    loud(&format!(
+        "mutation score: {alone} of {n} breaks found one at a time, {together} of {n} all at once, on {} tenants; {} of {} checks have one ({:.0} s)",
+        made.len(),
+        covered.len(),
+        covered.len() + uncovered.len(),
+        started.elapsed().as_secs_f64(),
+        n = mutations.len(),
+    ));
+    assert!(
+        left.is_empty() && wrong.is_empty(),
+        "left: {left:?}\n{}",
+        wrong.join("\n")
+    );
+    assert_eq!(uncovered, Vec::<&str>::new(), "checks without a seeded violation");
+    assert!(mutations.len() >= 100);
+    let names: BTreeSet<&str> = mutations.iter().map(|m| m.name).collect();
+    assert_eq!(names.len(), mutations.len(), "a name is given twice");
 }
