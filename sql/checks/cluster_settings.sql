@@ -6,7 +6,17 @@
 -- explain: as it is at the start of this session, so that what the session changed itself does not count.
 SELECT s.severity, NULL::text AS tenant_id, NULL::text AS schema_name, 'setting ' || g.name AS object,
     pg_catalog.format('%s is %s; %s', g.name, g.reset_val, s.why) AS detail,
-    pg_catalog.format('ALTER SYSTEM SET %s = %L; SELECT pg_catalog.pg_reload_conf();', g.name, s.wanted) AS remedy
+    -- Where it is set decides what mends it.
+    COALESCE((
+        SELECT CASE WHEN k.setrole = 0 AND k.setdatabase <> 0 THEN pg_catalog.format('ALTER DATABASE %I RESET %s;', pg_catalog.current_database(), g.name)
+            ELSE pg_catalog.format('ALTER ROLE %s%s RESET %s;', CASE k.setrole WHEN 0 THEN 'ALL' ELSE pg_catalog.quote_ident(session_user) END,
+                CASE k.setdatabase WHEN 0 THEN '' ELSE ' IN DATABASE ' || pg_catalog.quote_ident(pg_catalog.current_database()) END, g.name) END
+        FROM pg_catalog.pg_db_role_setting k
+        WHERE k.setrole IN (0, (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = session_user))
+        AND k.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()))
+        AND EXISTS (SELECT FROM pg_catalog.unnest(k.setconfig) c (item) WHERE pg_catalog.split_part(c.item, '=', 1) = g.name)
+        ORDER BY k.setrole DESC, k.setdatabase DESC LIMIT 1
+    ), pg_catalog.format('ALTER SYSTEM SET %s = %L; SELECT pg_catalog.pg_reload_conf();', g.name, s.wanted)) AS remedy
 FROM (VALUES
     ('lo_compat_privileges', 'off', 'critical', 'every tenant reads and writes every large object'),
     ('session_replication_role', 'origin', 'critical', 'triggers, and with them audit and limits, do not fire'),

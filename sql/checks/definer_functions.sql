@@ -13,8 +13,8 @@ WITH RECURSIVE trusted (oid) AS (
 )
 SELECT CASE WHEN f.proowner IN (SELECT q.oid FROM trusted q) THEN 'critical' ELSE 'high' END AS severity, NULL::text AS tenant_id, NULL::text AS schema_name,
     pg_catalog.format('%s %I.%I(%s)', CASE f.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END, n.nspname, f.proname, pg_catalog.oidvectortypes(f.proargtypes)) AS object,
-    pg_catalog.format('%s may execute it, it runs as role %I, and its search_path is not pinned to end in pg_temp', CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.format('role %I', pg_catalog.pg_get_userbyid(x.grantee)) END, pg_catalog.pg_get_userbyid(f.proowner)) AS detail,
-    pg_catalog.format('ALTER ROUTINE %I.%I(%s) SET search_path = pg_catalog, pg_temp; -- and qualify the names in its body', n.nspname, f.proname,
+    pg_catalog.format('%s may execute it, it runs as role %I, and its search_path is not pinned to end in pg_temp, which takes qualified names in its body', CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.format('role %I', pg_catalog.pg_get_userbyid(x.grantee)) END, pg_catalog.pg_get_userbyid(f.proowner)) AS detail,
+    pg_catalog.format('ALTER ROUTINE %I.%I(%s) SET search_path = pg_catalog, pg_temp;', n.nspname, f.proname,
         pg_catalog.oidvectortypes(f.proargtypes)) AS remedy
 FROM pg_catalog.pg_proc f
 JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace AND n.nspname !~ '^tenant_[0-9a-f]{12}$'

@@ -24,8 +24,10 @@ WITH tenants AS MATERIALIZED (
     FROM pg_catalog.pg_class c JOIN spaces s ON s.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
     UNION ALL
     SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid, f.oid FROM pg_catalog.pg_proc f JOIN spaces s ON s.oid = f.pronamespace
+    WHERE f.proacl IS NOT NULL
     UNION ALL
     SELECT 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid, y.oid FROM pg_catalog.pg_type y JOIN spaces s ON s.oid = y.typnamespace
+    WHERE y.typacl IS NOT NULL
     UNION ALL
     SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid, s.oid FROM spaces s
 ), elsewhere AS MATERIALIZED (
@@ -73,7 +75,7 @@ UNION ALL
 SELECT 'high', h.tenant_id::text, h.schema_name::text, pg_catalog.format('database %I', d.datname),
     pg_catalog.format('role %I has rights on %s object%s in database %I; roles are shared by all databases of the cluster', h.role_name, pg_catalog.count(*),
         CASE pg_catalog.count(*) WHEN 1 THEN '' ELSE 's' END, d.datname),
-    pg_catalog.format('DROP OWNED BY %I; -- connected to database %I, after a look at what it owns there', h.role_name, d.datname)
+    pg_catalog.format('psql --dbname=%I --command=%L', d.datname, pg_catalog.format('DROP OWNED BY %I;', h.role_name))
 FROM held h JOIN pg_catalog.pg_database d ON d.oid = h.dbid
 WHERE d.datname <> pg_catalog.current_database()
 GROUP BY h.tenant_id, h.schema_name, h.role_name, d.datname

@@ -9,8 +9,8 @@ WITH tenants AS MATERIALIZED (
 SELECT CASE w.what WHEN 'twin' THEN 'critical' ELSE 'medium' END AS severity, t.tenant_id::text, t.schema_name::text,
     CASE w.what WHEN 'role' THEN pg_catalog.format('role %I', t.role_name) ELSE pg_catalog.format('schema %I', t.schema_name) END AS object,
     CASE w.what WHEN 'role' THEN 'the registry''s row has no role; roles are shared by all databases of the cluster'
-        WHEN 'schema' THEN 'the registry''s row has no schema' ELSE 'more than one registry row has this schema' END AS detail,
-    CASE w.what WHEN 'twin' THEN pg_catalog.format('DELETE FROM tenantctl.tenants WHERE tenant_id = %L; -- if it is the wrong one', t.tenant_id)
+        WHEN 'schema' THEN 'the registry''s row has no schema' ELSE 'more than one registry row has this schema, and one of them is wrong' END AS detail,
+    CASE w.what WHEN 'twin' THEN pg_catalog.format('DELETE FROM tenantctl.tenants WHERE tenant_id = %L;', t.tenant_id)
         WHEN 'role' THEN pg_catalog.format('tenantctl secure %s', t.tenant_id)
         ELSE pg_catalog.format('tenantctl drop %s --yes', t.tenant_id) END AS remedy
 FROM tenants t

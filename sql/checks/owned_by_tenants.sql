@@ -43,7 +43,7 @@ UNION ALL
 SELECT 'high', o.tenant_id::text, o.schema_name::text, pg_catalog.format('database %I', d.datname),
     pg_catalog.format('role %I owns %s object%s in database %I; roles are shared by all databases of the cluster', o.role_name, pg_catalog.count(*),
         CASE pg_catalog.count(*) WHEN 1 THEN '' ELSE 's' END, d.datname),
-    pg_catalog.format('REASSIGN OWNED BY %I TO CURRENT_USER; -- connected to database %I', o.role_name, d.datname)
+    pg_catalog.format('psql --dbname=%I --command=%L', d.datname, pg_catalog.format('REASSIGN OWNED BY %I TO CURRENT_USER;', o.role_name))
 FROM owned o JOIN pg_catalog.pg_database d ON d.oid = o.dbid
 WHERE NOT o.is_here
 GROUP BY o.tenant_id, o.schema_name, o.role_name, d.datname

@@ -25,7 +25,9 @@ WITH RECURSIVE trusted (oid) AS (
     UNION ALL
     SELECT 'column', pg_catalog.format('%I.%I.%I', p.nspname, c.relname, a.attname), pg_catalog.format('TABLE %I.%I', p.nspname, c.relname),
         pg_catalog.format(' (%I)', a.attname), c.relowner, a.attacl
-    FROM places p JOIN pg_catalog.pg_class c ON c.relnamespace = p.oid JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attacl IS NOT NULL
+    FROM places p JOIN pg_catalog.pg_class c ON c.relnamespace = p.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+    -- OFFSET keeps the planner from reading the columns of all tables.
+    CROSS JOIN LATERAL (SELECT k.attname, k.attacl FROM pg_catalog.pg_attribute k WHERE k.attrelid = c.oid AND k.attacl IS NOT NULL OFFSET 0) a
     UNION ALL
     SELECT CASE f.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END, pg_catalog.format('%I.%I(%s)', p.nspname, f.proname, pg_catalog.oidvectortypes(f.proargtypes)),
         'ROUTINE', '', f.proowner, COALESCE(f.proacl, pg_catalog.acldefault('f', f.proowner))

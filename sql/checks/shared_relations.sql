@@ -6,22 +6,23 @@
 WITH initial AS MATERIALIZED (
     SELECT p.objoid, x.privilege_type FROM pg_catalog.pg_init_privs p CROSS JOIN LATERAL pg_catalog.aclexplode(p.initprivs) x
     WHERE p.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND p.objsubid = 0 AND x.grantee = 0
-), open AS (
-    SELECT c.oid, n.nspname, c.relname, c.relkind, x.privilege_type, '' AS suffix
-    FROM pg_catalog.pg_class c
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) x
+), places AS MATERIALIZED (
+    SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace n
     WHERE n.nspname !~ '^(pg_catalog|information_schema|pg_toast|tenantctl|tenant_[0-9a-f]{12}|template_.*|_timescaledb_.*)$'
-    AND c.relacl IS NOT NULL AND x.grantee = 0
-    AND NOT EXISTS (SELECT FROM initial i WHERE i.objoid = c.oid AND i.privilege_type = x.privilege_type)
+), relations AS MATERIALIZED (
+    SELECT c.oid, p.nspname, c.relname, c.relkind, c.relacl FROM pg_catalog.pg_class c JOIN places p ON p.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+), open AS (
+    SELECT r.oid, r.nspname, r.relname, r.relkind, x.privilege_type, '' AS suffix
+    FROM relations r CROSS JOIN LATERAL pg_catalog.aclexplode(r.relacl) x
+    WHERE x.grantee = 0 AND NOT EXISTS (SELECT FROM initial i WHERE i.objoid = r.oid AND i.privilege_type = x.privilege_type)
     UNION ALL
-    SELECT c.oid, n.nspname, c.relname, c.relkind, x.privilege_type, pg_catalog.format(' (%I)', a.attname)
-    FROM pg_catalog.pg_attribute a
-    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    SELECT r.oid, r.nspname, r.relname, r.relkind, x.privilege_type, pg_catalog.format(' (%I)', a.attname)
+    FROM relations r
+    -- OFFSET keeps the planner from reading the columns of all tables.
+    CROSS JOIN LATERAL (SELECT k.attname, k.attacl FROM pg_catalog.pg_attribute k WHERE k.attrelid = r.oid AND k.attacl IS NOT NULL OFFSET 0) a
     CROSS JOIN LATERAL pg_catalog.aclexplode(a.attacl) x
-    WHERE a.attacl IS NOT NULL AND x.grantee = 0
-    AND n.nspname !~ '^(pg_catalog|information_schema|pg_toast|tenantctl|tenant_[0-9a-f]{12}|template_.*|_timescaledb_.*)$'
+    WHERE x.grantee = 0
 )
 SELECT CASE WHEN pg_catalog.bool_and(o.privilege_type IN ('SELECT', 'USAGE')) THEN 'medium' ELSE 'high' END AS severity,
     NULL::text AS tenant_id, NULL::text AS schema_name,

@@ -546,7 +546,7 @@ pub const MUTATIONS: &[Mutation] = &[
         tenant: true,
         object: "role {role}",
         apply: "ALTER ROLE {role} PASSWORD 'md50123456789abcdef0123456789abcdef'",
-        undo: "ALTER ROLE {role} PASSWORD 'mut_any'",
+        undo: "SET LOCAL password_encryption = 'scram-sha-256'; ALTER ROLE {role} PASSWORD 'mut_any'",
     },
     Mutation {
         name: "tenant_without_password",
@@ -554,7 +554,7 @@ pub const MUTATIONS: &[Mutation] = &[
         tenant: true,
         object: "role {role}",
         apply: "ALTER ROLE {role} PASSWORD NULL",
-        undo: "ALTER ROLE {role} PASSWORD 'mut_any'",
+        undo: "SET LOCAL password_encryption = 'scram-sha-256'; ALTER ROLE {role} PASSWORD 'mut_any'",
     },
     Mutation {
         name: "owner_with_password",
