@@ -41,6 +41,8 @@ own AS MATERIALIZED (
     FROM pg_catalog.pg_class c JOIN spaces s ON s.namespace = c.relnamespace
 ), tables AS MATERIALIZED (
     SELECT o.oid, o.namespace, o.seed FROM own o WHERE o.relkind NOT IN ('i', 'I', 'S')
+), domain_constraints AS MATERIALIZED (
+    SELECT k.conname, k.contype, k.convalidated, k.contypid FROM pg_catalog.pg_constraint k WHERE k.contypid <> 0
 ), marks AS (
     SELECT o.namespace, o.hash FROM own o
     UNION ALL
@@ -98,8 +100,7 @@ own AS MATERIALIZED (
     WHERE y.typrelid = 0 AND y.typelem = 0
     UNION ALL
     SELECT s.namespace, pg_catalog.hash_record_extended(ROW(k.conname, k.contype, k.convalidated, y.typname), 4)
-    FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_type y ON y.oid = k.contypid JOIN spaces s ON s.namespace = y.typnamespace
-    WHERE k.contypid <> 0
+    FROM domain_constraints k JOIN pg_catalog.pg_type y ON y.oid = k.contypid JOIN spaces s ON s.namespace = y.typnamespace
     UNION ALL
     SELECT s.namespace, pg_catalog.hash_record_extended(ROW(m.kind, m.name), 5)
     FROM (

@@ -40,50 +40,57 @@ pinned AS MATERIALIZED (
 -- The few rows that no provisioning wrote, from whatever schema, before anything is joined to them.
 written AS MATERIALIZED (
     SELECT 'pg_attrdef' AS source, d.oid AS source_oid, d.adrelid AS relid, 0::pg_catalog.oid AS typid, d.adnum AS attnum, NULL::name AS name
-    FROM pg_catalog.pg_attrdef d WHERE NOT EXISTS (SELECT FROM made m WHERE m.structure_xid = d.xmin)
+    FROM pg_catalog.pg_attrdef d WHERE d.xmin NOT IN (SELECT m.structure_xid FROM made m)
     UNION ALL
     SELECT 'pg_constraint', k.oid, k.conrelid, k.contypid, NULL, k.conname
     FROM pg_catalog.pg_constraint k
-    WHERE (k.contype <> 'n' OR NOT k.convalidated) AND NOT EXISTS (SELECT FROM made m WHERE m.structure_xid = k.xmin)
+    WHERE (k.contype <> 'n' OR NOT k.convalidated) AND k.xmin NOT IN (SELECT m.structure_xid FROM made m)
     UNION ALL
     SELECT 'pg_index', i.indexrelid, i.indrelid, 0, NULL, NULL
-    FROM pg_catalog.pg_index i WHERE NOT EXISTS (SELECT FROM made m WHERE m.structure_xid = i.xmin)
+    FROM pg_catalog.pg_index i WHERE i.xmin NOT IN (SELECT m.structure_xid FROM made m)
     UNION ALL
     SELECT CASE w.rulename WHEN '_RETURN' THEN 'pg_rewrite' ELSE 'pg_ruledef' END, w.oid, w.ev_class, 0, NULL, w.rulename
-    FROM pg_catalog.pg_rewrite w WHERE NOT EXISTS (SELECT FROM made m WHERE m.structure_xid = w.xmin)
+    FROM pg_catalog.pg_rewrite w WHERE w.xmin NOT IN (SELECT m.structure_xid FROM made m)
     UNION ALL
     SELECT 'pg_trigger', g.oid, g.tgrelid, 0, NULL, g.tgname
-    FROM pg_catalog.pg_trigger g WHERE NOT g.tgisinternal AND NOT EXISTS (SELECT FROM made m WHERE m.structure_xid = g.xmin)
+    FROM pg_catalog.pg_trigger g WHERE NOT g.tgisinternal AND g.xmin NOT IN (SELECT m.structure_xid FROM made m)
 ), placed AS MATERIALIZED (
+    -- OFFSET 0 keeps the planner at index look-ups: the rows are few, the catalogs large.
     SELECT c.relnamespace AS namespace, w.source,
         CASE w.source WHEN 'pg_rewrite' THEN w.relid ELSE w.source_oid END AS source_oid,
         CASE w.source WHEN 'pg_attrdef' THEN 'column' WHEN 'pg_constraint' THEN 'constraint' WHEN 'pg_index' THEN 'index'
             WHEN 'pg_rewrite' THEN CASE c.relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END
             WHEN 'pg_ruledef' THEN 'rule' ELSE 'trigger' END AS kind,
-        CASE w.source WHEN 'pg_attrdef' THEN '{schema}.' || pg_catalog.quote_ident(c.relname) || '.' || pg_catalog.quote_ident(a.attname)
-            WHEN 'pg_index' THEN '{schema}.' || pg_catalog.quote_ident(i.relname)
+        CASE w.source WHEN 'pg_attrdef' THEN '{schema}.' || pg_catalog.quote_ident(c.relname) || '.' || n.name
+            WHEN 'pg_index' THEN '{schema}.' || n.name
             WHEN 'pg_rewrite' THEN '{schema}.' || pg_catalog.quote_ident(c.relname)
-            ELSE pg_catalog.quote_ident(w.name) || ' on {schema}.' || pg_catalog.quote_ident(c.relname) END AS object,
-        CASE w.source WHEN 'pg_attrdef' THEN pg_catalog.quote_ident(a.attname) ELSE pg_catalog.quote_ident(w.name) END AS name,
-        '{schema}.' || pg_catalog.quote_ident(c.relname) AS parent
+            ELSE n.name || ' on {schema}.' || pg_catalog.quote_ident(c.relname) END AS object,
+        n.name, '{schema}.' || pg_catalog.quote_ident(c.relname) AS parent
     FROM written w
-    JOIN pg_catalog.pg_class c ON c.oid = w.relid
-    LEFT JOIN pg_catalog.pg_class i ON w.source = 'pg_index' AND i.oid = w.source_oid
-    LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = w.relid AND a.attnum = w.attnum
+    CROSS JOIN LATERAL (SELECT c.relnamespace, c.relkind, c.relname FROM pg_catalog.pg_class c WHERE c.oid = w.relid OFFSET 0) c
+    CROSS JOIN LATERAL (
+        SELECT pg_catalog.quote_ident(CASE w.source
+            WHEN 'pg_attrdef' THEN (SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid = w.relid AND a.attnum = w.attnum)
+            WHEN 'pg_index' THEN (SELECT i.relname FROM pg_catalog.pg_class i WHERE i.oid = w.source_oid)
+            ELSE w.name END) AS name
+        OFFSET 0
+    ) n
     UNION ALL
     SELECT y.typnamespace, w.source, w.source_oid, 'constraint',
         pg_catalog.quote_ident(w.name) || ' on {schema}.' || pg_catalog.quote_ident(y.typname), pg_catalog.quote_ident(w.name),
         '{schema}.' || pg_catalog.quote_ident(y.typname)
-    FROM written w JOIN pg_catalog.pg_type y ON y.oid = w.typid
+    FROM written w
+    CROSS JOIN LATERAL (SELECT y.typnamespace, y.typname FROM pg_catalog.pg_type y WHERE y.oid = w.typid OFFSET 0) y
+    WHERE w.typid <> 0
     UNION ALL
     SELECT f.pronamespace, 'pg_proc', f.oid, CASE f.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END,
         '{schema}.' || pg_catalog.quote_ident(f.proname) || '(' || pg_catalog.replace(pg_catalog.oidvectortypes(f.proargtypes), s.schema_name || '.', '{schema}.') || ')',
         NULL, NULL
     FROM pg_catalog.pg_proc f JOIN spaces s ON s.namespace = f.pronamespace
-    WHERE (f.prosqlbody IS NOT NULL OR f.proargdefaults IS NOT NULL) AND NOT EXISTS (SELECT FROM made m WHERE m.structure_xid = f.xmin)
+    WHERE (f.prosqlbody IS NOT NULL OR f.proargdefaults IS NOT NULL) AND f.xmin NOT IN (SELECT m.structure_xid FROM made m)
     UNION ALL
     SELECT x.stxnamespace, 'pg_statistic_ext', x.oid, 'statistics object', '{schema}.' || pg_catalog.quote_ident(x.stxname), NULL, NULL
-    FROM pg_catalog.pg_statistic_ext x WHERE NOT EXISTS (SELECT FROM made m WHERE m.structure_xid = x.xmin)
+    FROM pg_catalog.pg_statistic_ext x WHERE x.xmin NOT IN (SELECT m.structure_xid FROM made m)
 ), expected AS MATERIALIZED (
     SELECT DISTINCT ON (p.source, p.source_oid) p.*, s.tenant_id, s.schema_name, o.shape, o.expression
     FROM placed p

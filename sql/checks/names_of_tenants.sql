@@ -9,25 +9,27 @@ WITH tenants AS MATERIALIZED (
 ), spaces AS MATERIALIZED (
     SELECT n.oid AS namespace, t.tenant_id::text AS tenant_id, t.schema_name::text AS schema_name, t.role_name::text AS role_name
     FROM tenants t JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name
-), made AS MATERIALIZED (
+),
+-- Looked for with NOT IN: that is one hash table, whatever the planner estimates.
+made AS MATERIALIZED (
     SELECT t.structure_xid FROM tenantctl.tenants t WHERE t.structure_xid IS NOT NULL
 ), texts AS MATERIALIZED (
     SELECT f.oid, 'pg_proc' AS source, f.pronamespace AS place, f.prosecdef AS definer, f.prosrc AS body, f.prosqlbody::text AS nodes
-    FROM pg_catalog.pg_proc f WHERE f.oid >= 16384 AND NOT EXISTS (SELECT FROM made m WHERE m.structure_xid = f.xmin)
+    FROM pg_catalog.pg_proc f WHERE f.oid >= 16384 AND f.xmin NOT IN (SELECT m.structure_xid FROM made m)
     UNION ALL
     SELECT w.oid, 'pg_rewrite', c.relnamespace, c.relkind = 'm' OR c.reloptions IS NULL OR NOT pg_catalog.array_to_string(c.reloptions, ',') ~ 'security_invoker=(true|on|yes|1)',
         NULL, pg_catalog.concat(w.ev_action::text, w.ev_qual::text)
     FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_class c ON c.oid = w.ev_class
-    WHERE w.ev_class >= 16384 AND NOT EXISTS (SELECT FROM made m WHERE m.structure_xid = w.xmin)
+    WHERE w.ev_class >= 16384 AND w.xmin NOT IN (SELECT m.structure_xid FROM made m)
     UNION ALL
     SELECT d.oid, 'pg_attrdef', c.relnamespace, false, NULL, d.adbin::text
-    FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_class c ON c.oid = d.adrelid WHERE d.adrelid >= 16384 AND NOT EXISTS (SELECT FROM made m WHERE m.structure_xid = d.xmin)
+    FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_class c ON c.oid = d.adrelid WHERE d.adrelid >= 16384 AND d.xmin NOT IN (SELECT m.structure_xid FROM made m)
     UNION ALL
     SELECT k.oid, 'pg_constraint', k.connamespace, false, NULL, k.conbin::text
-    FROM pg_catalog.pg_constraint k WHERE k.conbin IS NOT NULL AND k.oid >= 16384 AND NOT EXISTS (SELECT FROM made m WHERE m.structure_xid = k.xmin)
+    FROM pg_catalog.pg_constraint k WHERE k.conbin IS NOT NULL AND k.oid >= 16384 AND k.xmin NOT IN (SELECT m.structure_xid FROM made m)
     UNION ALL
     SELECT p.oid, 'pg_policy', c.relnamespace, true, NULL, pg_catalog.concat(p.polqual::text, p.polwithcheck::text)
-    FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_class c ON c.oid = p.polrelid WHERE NOT EXISTS (SELECT FROM made m WHERE m.structure_xid = p.xmin)
+    FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_class c ON c.oid = p.polrelid WHERE p.xmin NOT IN (SELECT m.structure_xid FROM made m)
 ), mentions AS MATERIALIZED (
     SELECT DISTINCT t.oid, t.source, t.place, t.definer, x.found[1] AS name
     FROM texts t CROSS JOIN LATERAL pg_catalog.regexp_matches(t.body, 'tenant_[0-9a-f]{12}', 'g') x (found)
