@@ -333,10 +333,11 @@ pub async fn run(probe: &Probe, progress: &Arc<Progress>, interrupt: &Interrupt)
     });
     while !queue.is_empty() && shared.goes_on() {
         let batch: Vec<Task> = queue.drain(..queue.len().min(BATCH)).collect();
-        let named = batch
+        let named: Vec<&Tenant> = batch
             .iter()
-            .flat_map(|t| std::iter::once(&t.attacker).chain(&t.victims));
-        let targets = Arc::new(targets::objects(&admin, named, &shared.world).await?);
+            .flat_map(|t| std::iter::once(&t.attacker).chain(&t.victims))
+            .collect();
+        let targets = Arc::new(targets::objects(&admin, &named, &shared.world).await?);
         let jobs = probe.jobs.clamp(1, batch.len());
         shared.lock_queue().extend(batch);
         shared.workers.store(jobs, Ordering::Relaxed);

@@ -190,12 +190,9 @@ pub async fn leads(session: &Session) -> Result<Vec<(String, String)>> {
 ///
 /// # Errors
 /// When the catalog cannot be read.
-pub async fn objects<'a>(
-    session: &Session,
-    tenants: impl Iterator<Item = &'a Tenant>,
-    world: &World,
-) -> Result<HashMap<String, Arc<Target>>> {
+pub async fn objects(session: &Session, tenants: &[&Tenant], world: &World) -> Result<HashMap<String, Arc<Target>>> {
     let mut targets: HashMap<&str, Target> = tenants
+        .iter()
         .map(|t| {
             let target = Target {
                 id: t.id.clone(),
