@@ -474,40 +474,31 @@ impl Session {
     /// with the end of what the one before may have left aborted.
     pub async fn pipeline(&self, batches: &[Sql], doing: &str) -> Vec<Result<()>> {
         let mut running: Vec<_> = batches.iter().map(|sql| Box::pin(self.batch(sql, doing))).collect();
-        let mut done = Vec::with_capacity(running.len());
+        let mut answers: Vec<Option<Result<()>>> = batches.iter().map(|_| None).collect();
+        let mut first = 0;
         let mut sent = false;
         std::future::poll_fn(|cx| {
-            if !sent {
+            while first < running.len() {
+                // The driver sends what is polled for the first time, in this order; the answers come in the same, so
+                // that after that only the first that is missing needs to be looked at.
+                let looked_at = if sent { first..first + 1 } else { 0..running.len() };
                 sent = true;
-                // The driver sends what is polled, in this order; the answers come in the same.
-                let first: Vec<_> = running.iter_mut().map(|batch| batch.as_mut().poll(cx)).collect();
-                let answered = first.iter().take_while(|poll| poll.is_ready()).count();
-                let mut early = false;
-                for (at, poll) in first.into_iter().enumerate() {
-                    match poll {
-                        Poll::Ready(result) if at < answered => done.push(result),
-                        Poll::Ready(_) => early = true,
-                        Poll::Pending => {}
+                for at in looked_at {
+                    if let Poll::Ready(answer) = running[at].as_mut().poll(cx) {
+                        answers[at] = Some(answer);
                     }
                 }
-                // Out of order only when the session is gone, and then nothing answers any more.
-                if early {
-                    while done.len() < batches.len() {
-                        done.push(Err(sqlstate::lost(doing)));
-                    }
+                let come = answers.iter().skip(first).take_while(|answer| answer.is_some()).count();
+                if come == 0 {
+                    return Poll::Pending;
                 }
-            }
-            while done.len() < batches.len() {
-                match running[done.len()].as_mut().poll(cx) {
-                    Poll::Ready(result) => done.push(result),
-                    Poll::Pending => return Poll::Pending,
-                }
+                first += come;
             }
             Poll::Ready(())
         })
         .await;
         drop(running);
-        done
+        answers.into_iter().flatten().collect()
     }
 
     /// Ends an open transaction, whatever its state; an error here changes nothing for the caller.
