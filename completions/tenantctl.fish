@@ -44,6 +44,8 @@ complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "list" -d 'List 
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "show" -d 'Show one tenant: tier, limits, tables, sizes, connections'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "validate" -d 'Prove that tenants are isolated, or name each hole and what mends it'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "drop" -d 'Drop tenants: schema, role and registry row together'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "secure" -d 'Bring tenants and the database to the hardening standard'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "audit" -d 'Show and prune the audit logs of tenants'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "bench" -d 'Measure this cluster against the performance targets'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "demo" -d 'Run the whole story on a throw-away cluster'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
@@ -126,7 +128,7 @@ json\t'For programs; fields are added, never renamed'
 junit\t'JUnit XML, a test case a check'
 sarif\t'SARIF 2.1.0'"
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l report -d 'Write the report to this file, and text to stdout' -r -F
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -s j -l jobs -d 'Checks run at the same time, each on a connection of its own' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -s j -l jobs -d 'Checks run, and tenants probed, at the same time; a check takes one connection, a probed tenant two' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l check-timeout -d 'Seconds that one check may take; one that takes longer is UNKNOWN' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l explain -d 'Tell what a check looks for and why' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
@@ -139,6 +141,8 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l color -
 always\t'Always'
 never\t'Never'"
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -s a -l all -d 'All tenants of this database'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l probe -d 'Also become each tenant and try what no tenant should be able to do'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l as-role -d 'With --probe: take the tenant\'s role by SET ROLE in the admin\'s session instead of logging in'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l strict -d 'Fail also when a check could not be run'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l list -d 'List the checks'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
@@ -163,6 +167,83 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand drop" -s v -l verbos
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand drop" -l no-progress -d 'Show no progress bar'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand drop" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand drop" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -s t -l tier -d 'Only tenants of this tier' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -s j -l jobs -d 'Tenants changed at the same time [default: provisioning.jobs]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -l all -d 'All tenants, and the database'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -l database -d 'The lines that concern the whole database or cluster'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -l dry-run -d 'Print the SQL instead of running it'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -f -a "show" -d 'Show what a tenant changed, newest first'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -f -a "prune" -d 'Remove old entries'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -l table -d 'Only changes of this table' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -l operation -d 'Only changes of this kind' -r -f -a "insert\t'A row was added'
+update\t'A row was changed'
+delete\t'A row was removed'
+truncate\t'A table was emptied'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -l since -d 'Only changes since this time, such as 2026-01-31 or 2026-01-31T12:00:00Z; UTC where it names no zone' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -s l -l limit -d 'At most so many' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from prune" -l older-than -d 'Remove entries older than so many days [default: audit.keep_days]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from prune" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from prune" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from prune" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from prune" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from prune" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from prune" -l all -d 'All tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from prune" -l dry-run -d 'Count them instead of removing them'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from prune" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from prune" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from prune" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from prune" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show what a tenant changed, newest first'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "prune" -d 'Remove old entries'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -l config -d 'Policy file' -r -F
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
@@ -244,15 +325,19 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s v -l verbose
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -l no-progress -d 'Show no progress bar'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s V -l version -d 'Print version'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop bench demo completions man help" -f -a "init" -d 'Create or upgrade the registry, the owner role and the template'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop bench demo completions man help" -f -a "provision" -d 'Make tenants'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop bench demo completions man help" -f -a "list" -d 'List tenants'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop bench demo completions man help" -f -a "show" -d 'Show one tenant: tier, limits, tables, sizes, connections'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop bench demo completions man help" -f -a "validate" -d 'Prove that tenants are isolated, or name each hole and what mends it'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop bench demo completions man help" -f -a "drop" -d 'Drop tenants: schema, role and registry row together'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop bench demo completions man help" -f -a "bench" -d 'Measure this cluster against the performance targets'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop bench demo completions man help" -f -a "demo" -d 'Run the whole story on a throw-away cluster'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop bench demo completions man help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop bench demo completions man help" -f -a "man" -d 'Print the manual page, or write all of them into a folder'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop bench demo completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "init" -d 'Create or upgrade the registry, the owner role and the template'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "provision" -d 'Make tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "list" -d 'List tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "show" -d 'Show one tenant: tier, limits, tables, sizes, connections'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "validate" -d 'Prove that tenants are isolated, or name each hole and what mends it'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "drop" -d 'Drop tenants: schema, role and registry row together'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "secure" -d 'Bring tenants and the database to the hardening standard'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "audit" -d 'Show and prune the audit logs of tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "bench" -d 'Measure this cluster against the performance targets'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "demo" -d 'Run the whole story on a throw-away cluster'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "man" -d 'Print the manual page, or write all of them into a folder'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "show" -d 'Show what a tenant changed, newest first'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "prune" -d 'Remove old entries'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'

@@ -311,6 +311,16 @@ pub struct ValidateArgs {
     /// With --all: only tenants of this tier
     #[arg(short, long, value_name = "TIER", requires = "all")]
     pub tier: Option<String>,
+    /// Also become each tenant and try what no tenant should be able to do
+    ///
+    /// Each tenant reads, writes, locks, creates, takes roles and more, against its neighbours: all of them up to 50
+    /// tenants, in a ring beyond. Everything is rolled back at once. Makes a temporary role a tenant, which logs in and
+    /// is dropped; needs a primary.
+    #[arg(long)]
+    pub probe: bool,
+    /// With --probe: take the tenant's role by SET ROLE in the admin's session instead of logging in
+    #[arg(long, requires = "probe")]
+    pub as_role: bool,
     /// Run only these checks: ids, separated by commas
     #[arg(long, value_name = "CHECK", value_delimiter = ',')]
     pub check: Vec<String>,
@@ -329,7 +339,7 @@ pub struct ValidateArgs {
     /// Write the report to this file, and text to stdout
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// Checks run at the same time, each on a connection of its own
+    /// Checks run, and tenants probed, at the same time; a check takes one connection, a probed tenant two
     #[arg(short, long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: u16,
     /// Seconds that one check may take; one that takes longer is UNKNOWN

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -18,8 +20,9 @@ use crate::tenant::TenantId;
 use crate::ui::table::Grid;
 use crate::ui::{Render, Ui, milliseconds};
 use crate::validate::checks::{self, Check};
+use crate::validate::probe::{self, Mode, Probe, ProbeReport};
 use crate::validate::report::{Report, Rules, Skipped};
-use crate::validate::run::{self, Request, Scope};
+use crate::validate::run::{self, Outcome, Request, Scope};
 use crate::validate::{Severity, junit, sarif};
 
 /// Runs the command.
@@ -29,12 +32,12 @@ use crate::validate::{Severity, junit, sarif};
 /// suppression of a check that does not exist; then only what ends the whole run.
 pub async fn run(ctx: &Context<'_>, args: &ValidateArgs) -> Result<Status> {
     let scope = scope(args)?;
-    let (wanted, skipped) = selection(args)?;
+    let selection = Selection::new(args)?;
     require_known_suppressions(&ctx.settings.config)?;
     let started = Instant::now();
     let session = ctx.settings.registry(false).await?;
     let request = Request {
-        checks: wanted,
+        checks: selection.queries,
         scope,
         jobs: usize::from(args.jobs),
         timeout: Duration::from_secs(args.check_timeout.into()),
@@ -43,15 +46,19 @@ pub async fn run(ctx: &Context<'_>, args: &ValidateArgs) -> Result<Status> {
     let connector = &ctx.settings.connector;
     let outcome = run::run(session, connector, &request, ctx.interrupt, || progress.tick()).await;
     progress.finish();
-    let outcome = outcome?;
+    let mut outcome = outcome?;
     if let (Scope::Tier(tier), 0) = (&request.scope, outcome.tenants_checked) {
         // A tier that nobody has and the configuration does not know is a typing error.
         ctx.settings.config.tier(tier)?;
     }
+    if !selection.probed.is_empty() && outcome.tenants_checked > 0 {
+        let report = probe(ctx, args, &outcome).await?;
+        outcome.add_probe(report, &selection.probed);
+    }
     let report = Report::new(
         outcome,
         &request.scope,
-        skipped,
+        selection.skipped,
         &ctx.settings.config.validate.suppress,
         rules(args),
         started.elapsed(),
@@ -76,34 +83,78 @@ fn scope(args: &ValidateArgs) -> Result<Scope> {
     Ok(Scope::Tenants(ids.into_iter().collect()))
 }
 
-/// The checks to run, and those left out.
-fn selection(args: &ValidateArgs) -> Result<(Vec<&'static Check>, Vec<Skipped>)> {
-    let known = |ids: &[String]| {
-        ids.iter()
-            .map(|id| checks::find(id.trim()).map(|check| check.id))
-            .collect::<Result<BTreeSet<_>>>()
+/// Becomes the tenants in scope and tries.
+async fn probe(ctx: &Context<'_>, args: &ValidateArgs, outcome: &Outcome) -> Result<ProbeReport> {
+    let mode = if args.as_role { Mode::AsRole } else { Mode::LogIn };
+    let mut probe = Probe::new(ctx.settings.connector.clone(), mode);
+    probe.scope = outcome.scope.as_ref().map(|ids| ids.iter().cloned().collect());
+    probe.jobs = usize::from(args.jobs);
+    let bar = ctx.ui.progress(outcome.tenants_checked, "probing");
+    let progress = Arc::new(probe::Progress::default());
+    let running = probe::run(&probe, &progress, ctx.interrupt);
+    tokio::pin!(running);
+    let mut shown = 0;
+    let report = loop {
+        tokio::select! {
+            report = &mut running => break report,
+            () = tokio::time::sleep(Duration::from_millis(100)) => {
+                let done = progress.done.load(Ordering::Relaxed);
+                (shown..done).for_each(|_| bar.tick());
+                shown = done;
+            }
+        }
     };
-    let (only, skip) = (known(&args.check)?, known(&args.skip)?);
-    let mut wanted = Vec::new();
-    let mut skipped = Vec::new();
-    for check in checks::all().iter().filter(|check| !check.is_probed()) {
-        let reason = if skip.contains(check.id) {
-            "--skip"
-        } else if !only.is_empty() && !only.contains(check.id) {
-            "not in --check"
-        } else {
-            wanted.push(check);
-            continue;
+    bar.finish();
+    report
+}
+
+/// The checks to run, and those left out.
+struct Selection {
+    queries: Vec<&'static Check>,
+    probed: Vec<&'static Check>,
+    skipped: Vec<Skipped>,
+}
+
+impl Selection {
+    fn new(args: &ValidateArgs) -> Result<Self> {
+        let known = |ids: &[String]| ids.iter().map(|id| checks::find(id.trim())).collect::<Result<Vec<_>>>();
+        let (only, skip) = (known(&args.check)?, known(&args.skip)?);
+        let named = |list: &[&Check], check: &Check| list.iter().any(|c| c.id == check.id);
+        if let Some(check) = only.iter().find(|check| check.is_probed() && !args.probe) {
+            return Err(Error::usage(format!("{} is found out by trying", check.id)).with_hint("Add --probe."));
+        }
+        let mut selection = Self {
+            queries: Vec::new(),
+            probed: Vec::new(),
+            skipped: Vec::new(),
         };
-        skipped.push(Skipped {
-            check: check.id.to_owned(),
-            reason,
-        });
+        for check in checks::all().iter().filter(|check| args.probe || !check.is_probed()) {
+            // Who asks for the probe and names only queries wants all of the probe.
+            let chosen = only.is_empty()
+                || named(&only, check)
+                || check.is_probed() && only.iter().all(|check| !check.is_probed());
+            let reason = match (named(&skip, check), chosen) {
+                (true, _) => "--skip",
+                (false, false) => "not in --check",
+                (false, true) if check.is_probed() => {
+                    selection.probed.push(check);
+                    continue;
+                }
+                (false, true) => {
+                    selection.queries.push(check);
+                    continue;
+                }
+            };
+            selection.skipped.push(Skipped {
+                check: check.id.to_owned(),
+                reason,
+            });
+        }
+        if selection.queries.is_empty() && selection.probed.is_empty() {
+            return Err(Error::usage("no check is left to run").with_hint("Name fewer checks with --skip."));
+        }
+        Ok(selection)
     }
-    if wanted.is_empty() {
-        return Err(Error::usage("no check is left to run").with_hint("Name fewer checks with --skip."));
-    }
-    Ok((wanted, skipped))
 }
 
 /// A suppression of a check that does not exist would be a hole that nobody sees.
@@ -190,9 +241,10 @@ struct Catalogue {
 
 impl Render for Catalogue {
     fn text(&self, ui: &Ui) -> String {
-        let mut grid = Grid::new(ui, &["check", "finds"]);
+        let mut grid = Grid::new(ui, &["check", "by", "finds"]);
         for check in self.checks {
-            grid.row([check.id.to_owned(), check.title.to_owned()]);
+            let by = if check.is_probed() { "--probe" } else { "query" };
+            grid.row([check.id.to_owned(), by.to_owned(), check.title.to_owned()]);
         }
         grid.render()
     }
@@ -200,12 +252,30 @@ impl Render for Catalogue {
 
 impl Render for Check {
     fn text(&self, ui: &Ui) -> String {
-        let mut text = format!("{}: {}\n\n{}", ui.bold(self.id), self.title, self.explain);
+        let mut text = format!("{}: {}\n\n{}", ui.bold(self.id), self.title, wrapped(&self.explain));
         if let Some(needs) = &self.needs {
             text.push_str(&format!("\n\nNeeds: {needs}"));
         }
+        if self.is_probed() {
+            text.push_str("\n\nFound out by trying, with --probe.");
+        }
         text
     }
+}
+
+/// Lines of at most 100 characters.
+fn wrapped(text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + word.chars().count() < 100 => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n")
 }
 
 /// Tells what the checks are; needs no server.

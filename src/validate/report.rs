@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::run::{CheckRun, Ended, Outcome, Scope, milliseconds};
+use super::run::{CheckRun, Ended, Outcome, Probed, Scope, milliseconds};
 use super::suppress::{self, Note, Suppressed};
 use super::{Finding, Severity, Unknown};
 use crate::config::Suppression;
@@ -53,6 +53,9 @@ pub struct Report {
     pub notes: Vec<Note>,
     /// Every check that was asked for, by id.
     pub checks: Vec<CheckRun>,
+    /// What the probe did, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probed>,
     /// Why the whole run proved nothing; empty where it did. Also among `why`.
     #[serde(skip)]
     pub unproven: Vec<String>,
@@ -86,6 +89,7 @@ impl Report {
             skipped,
             notes,
             checks: outcome.checks,
+            probe: outcome.probe,
             unproven: Vec::new(),
             rules,
         };
@@ -200,6 +204,7 @@ pub(super) mod tests {
                 check: "u".to_owned(),
                 reason: "no <right>".to_owned(),
             }],
+            probe: None,
             checks: vec![run("a", Ended::Done), run("b", Ended::Done), run("u", Ended::Unknown)],
         }
     }

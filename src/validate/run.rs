@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio_postgres::types::Type;
 
 use super::checks::Check;
+use super::probe::ProbeReport;
 use super::{Finding, Severity, Unknown};
 use crate::catalog::tenants;
 use crate::config::Date;
@@ -64,6 +65,21 @@ pub struct CheckRun {
     pub duration_ms: Option<f64>,
 }
 
+/// How much the probe tried.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Probed {
+    /// Tenants that it was.
+    pub tenants: usize,
+    /// Pairs of a tenant and one that it tried to reach.
+    pub pairs: usize,
+    /// Single attempts.
+    pub attempts: u64,
+    /// How long it took.
+    pub duration_ms: f64,
+    /// Whether it ended before all was tried.
+    pub partial: bool,
+}
+
 /// What the checks said.
 #[derive(Debug)]
 pub struct Outcome {
@@ -79,27 +95,39 @@ pub struct Outcome {
     pub unknown: Vec<Unknown>,
     /// Every check that was asked for, by id.
     pub checks: Vec<CheckRun>,
+    /// What the probe did, if it was asked for.
+    pub probe: Option<Probed>,
 }
 
 impl Outcome {
-    /// Adds what was found out by other means than a check's query; `tried` are the ids that could have been found.
-    pub fn merge<'a>(
-        &mut self,
-        tried: impl IntoIterator<Item = &'a str>,
-        findings: Vec<Finding>,
-        unknown: Vec<Unknown>,
-    ) {
-        self.checks.extend(tried.into_iter().map(|id| CheckRun {
-            check: id.to_owned(),
-            status: if unknown.iter().any(|u| u.check == id) {
+    /// Adds what the probe showed, as far as it was asked for.
+    pub fn add_probe(&mut self, report: ProbeReport, wanted: &[&'static Check]) {
+        let wanted: HashSet<&str> = wanted.iter().map(|check| check.id).collect();
+        let doubted: HashSet<&str> = report.unknown.iter().map(|unknown| unknown.check.as_str()).collect();
+        self.checks.extend(wanted.iter().map(|id| CheckRun {
+            check: (*id).to_owned(),
+            status: if doubted.contains(id) {
                 Ended::Unknown
             } else {
                 Ended::Done
             },
             duration_ms: None,
         }));
-        self.findings.extend(findings);
-        self.unknown.extend(unknown);
+        self.checks.sort_by(|a, b| a.check.cmp(&b.check));
+        self.probe = Some(Probed {
+            tenants: report.tenants,
+            pairs: report.pairs,
+            attempts: report.attempts,
+            duration_ms: milliseconds(report.duration),
+            partial: report.partial,
+        });
+        let findings = report.findings.into_iter();
+        self.findings
+            .extend(findings.filter(|f| wanted.contains(f.check.as_str())));
+        // Where it could not act as a tenant, none of what it tried is proven.
+        let unknown = report.unknown.into_iter();
+        self.unknown
+            .extend(unknown.filter(|u| wanted.contains(u.check.as_str()) || u.check == "probe_control"));
     }
 
     fn add(&mut self, check: &'static Check, duration: Duration, findings: Vec<Finding>, doubt: Option<String>) {
@@ -172,6 +200,7 @@ pub async fn run(
         findings: Vec::new(),
         unknown: Vec::new(),
         checks: Vec::with_capacity(request.checks.len()),
+        probe: None,
     };
     run_on(sessions, request, interrupt, done, &mut outcome).await?;
     outcome.checks.sort_by(|a, b| a.check.cmp(&b.check));

@@ -197,6 +197,7 @@ mod tests {
                 finding("b", None, "database d"),
             ],
             unknown: Vec::new(),
+            probe: None,
             checks: ["a", "b", "c"]
                 .map(|id| CheckRun {
                     check: id.to_owned(),

@@ -78,6 +78,37 @@ fn a_first_session() {
 }
 
 #[test]
+fn a_proof_that_fails() {
+    let db = Db::initialized();
+    let made = db.provision(&["acme", "globex", "--tier", "basic"]);
+    let checks = [
+        "validate",
+        "--all",
+        "--check",
+        "grants_relations,grants_schemas,row_security",
+    ];
+    settings().bind(|| {
+        // How many were not asked for changes with every check that is added.
+        let mut settings = insta::Settings::clone_current();
+        settings.add_filter(r"skipped \(not in --check\): .*", "skipped (not in --check): [others]");
+        settings.add_filter(r"\d+ skipped", "[n] skipped");
+        settings.bind(|| {
+            insta::assert_snapshot!("validate", shown(&db.run(&checks)));
+            db.sql(&format!(
+                "ALTER TABLE {0}.trades NO FORCE ROW LEVEL SECURITY; GRANT SELECT ON {0}.trades TO {1};
+                 GRANT USAGE ON SCHEMA {0} TO PUBLIC",
+                made[0].schema, made[1].role
+            ));
+            insta::assert_snapshot!("validate_failed", shown(&db.run(&checks)));
+            insta::assert_snapshot!("validate_no_tenant", shown(&db.run(&["validate"])));
+        });
+        insta::assert_snapshot!("validate_list", shown(&Cmd::new(&["validate", "--list"]).finish()));
+        let explained = Cmd::new(&["validate", "--explain", "row_security"]).finish();
+        insta::assert_snapshot!("validate_explain", shown(&explained));
+    });
+}
+
+#[test]
 fn help_texts() {
     settings().bind(|| {
         insta::assert_snapshot!("help", shown(&Cmd::new(&["--help"]).env("COLUMNS", "100").finish()));

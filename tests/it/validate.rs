@@ -367,6 +367,55 @@ fn a_report_can_go_to_a_file() {
 }
 
 #[test]
+fn the_probe_is_part_of_the_report() {
+    let db = Db::on(own());
+    db.run(&["init"]).success();
+    let made = db.provision(&["acme", "globex"]);
+    db.sql(&format!(
+        "GRANT USAGE ON SCHEMA {0} TO {1}; GRANT SELECT ON {0}.trades TO {1}",
+        made[0].schema, made[1].role
+    ));
+    let args = [
+        "validate",
+        "--all",
+        "--probe",
+        "--as-role",
+        "-o",
+        "json",
+        "--check",
+        "probe_read",
+    ];
+    let report = json(&db.run(&args).exits(1));
+    let found = &findings(&report)[0];
+    assert_eq!(
+        (&found["check"], &found["tenant_id"]),
+        (&"probe_read".into(), &"acme".into())
+    );
+    assert_eq!(ids(&report["checks"]), ["probe_read"]);
+    assert!(ids(&report["skipped"]).contains(&"probe_write"));
+    assert!(report["probe"]["attempts"].as_u64().unwrap() > 100);
+    policy(
+        &db,
+        "    - {check: probe_read, object: 'table *.trades', reason: shared for now, expires: 9999-12-31}\n",
+    );
+    let report = json(&db.run(&args));
+    assert_eq!(ids(&report["suppressed"]), ["probe_read"]);
+    // Without the probe its checks are not among those that count.
+    let report = json(&db.run(&["validate", "acme", "-o", "json"]));
+    assert!(report["probe"].is_null());
+    assert!(
+        ids(&report["checks"])
+            .iter()
+            .chain(&ids(&report["skipped"]))
+            .all(|id| !id.starts_with("probe_"))
+    );
+    db.run(&["validate", "--all", "--check", "probe_read"])
+        .exits(2)
+        .says(&["Add --probe."]);
+    db.run(&["validate", "--all", "--as-role"]).exits(2).says(&["--probe"]);
+}
+
+#[test]
 fn the_catalogue_needs_no_server() {
     let run = |args: &[&str]| {
         Cmd::new(args)
@@ -379,8 +428,9 @@ fn the_catalogue_needs_no_server() {
     for check in list["checks"].as_array().unwrap() {
         let [id, title, explain] = ["check", "title", "explain"].map(|key| check[key].as_str().unwrap());
         let told = run(&["validate", "--explain", id]).success().stdout();
+        let flat = told.replace('\n', " ");
         for part in [id, title, explain] {
-            assert!(told.contains(part), "{part} not in\n{told}");
+            assert!(flat.contains(part), "{part} not in\n{told}");
         }
     }
 }

@@ -38,6 +38,21 @@ pub fn write(report: &Report, ui: &Ui, out: &mut dyn Write) -> io::Result<()> {
     }
     suppressed(&report.suppressed, ui, out)?;
     skipped(report, ui, out)?;
+    if let Some(probe) = report.probe {
+        let partial = if probe.partial {
+            ", not all that was to be tried"
+        } else {
+            ""
+        };
+        writeln!(
+            out,
+            "probe: {}, {}, {} in {}{partial}",
+            count(probe.tenants, "tenant"),
+            count(probe.pairs, "pair"),
+            count(usize::try_from(probe.attempts).unwrap_or(usize::MAX), "attempt"),
+            milliseconds(probe.duration_ms)
+        )?;
+    }
     let summary = report.summary(&milliseconds(report.duration_ms));
     if report.passed && report.unknown.is_empty() {
         writeln!(out, "{} {summary}", ui.good("passed:"))
