@@ -503,6 +503,21 @@ pub enum BenchCommand {
     ///
     /// Works in a database of its own, which it drops at the end, so that no catalog of yours grows.
     Provisioning(BenchProvisioningArgs),
+    /// Inserts with and without the audit log
+    Audit(BenchTriggersArgs),
+    /// Inserts with and without counted limits
+    Limits(BenchTriggersArgs),
+}
+
+/// Arguments of `bench audit` and `bench limits`.
+#[derive(Debug, Args)]
+pub struct BenchTriggersArgs {
+    /// Statements of 1,000 rows on each of the four tenants
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rounds: u32,
+    /// Statements of one row on each of them
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub singles: u32,
 }
 
 /// Arguments of `bench provisioning`.

@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Serialize;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::Mutex;
 
 use crate::catalog::tenants::TenantRow;
 use crate::catalog::{hardening, standard, template};
 use crate::error::{Error, ErrorKind, Result};
-use crate::interrupt::Interrupt;
+use crate::fleet::Work;
 use crate::pg::apply::apply;
-use crate::pg::record;
 use crate::pg::session::{Connector, Session};
 use crate::plan::hardening::{Broken, Line, remedy};
 use crate::plan::init::lock_installation;
@@ -19,9 +18,6 @@ use crate::plan::secure::{Tenant, plans};
 use crate::plan::standard::{Observed, Wanted, beyond_repair};
 use crate::plan::{Plan, as_admin, as_owner, record_done};
 use crate::tenant::{Audit, Limits, ModuleObjects, Template, TenantId};
-
-/// Tenants after which a session is replaced, for the memory of its backend.
-const RECYCLE_AFTER: usize = 200;
 
 /// What the configuration wants of a tenant: its limits, and which of these objects are audited.
 pub type Wants = dyn Fn(&TenantRow, &ModuleObjects) -> Result<(Limits, Audit)> + Send + Sync;
@@ -173,49 +169,6 @@ impl Hardener {
         Ok(template)
     }
 
-    /// Applies what was planned over some sessions at a time; each tenant's result arrives as it is known.
-    pub fn apply_many(
-        &self,
-        planned: Vec<Planned>,
-        jobs: usize,
-        interrupt: &Interrupt,
-    ) -> mpsc::UnboundedReceiver<(TenantId, Result<Secured>)> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let jobs = jobs.clamp(1, planned.len().max(1));
-        let mut shares: Vec<Vec<Planned>> = (0..jobs).map(|_| Vec::new()).collect();
-        for (i, planned) in planned.into_iter().enumerate() {
-            shares[i % jobs].push(planned);
-        }
-        for share in shares {
-            let (hardener, sender, interrupt) = (self.clone(), sender.clone(), interrupt.clone());
-            tokio::spawn(async move {
-                let mut session = None;
-                for (i, planned) in share.into_iter().enumerate() {
-                    if interrupt.requested() {
-                        return;
-                    }
-                    if i % RECYCLE_AFTER == 0 || session.as_ref().is_none_or(Session::is_closed) {
-                        session = match hardener.connector.connect().await {
-                            Ok(session) => Some(session),
-                            Err(error) => {
-                                let _ = sender.send((planned.tenant.tenant_id, Err(error)));
-                                continue;
-                            }
-                        };
-                    }
-                    let Some(open) = &session else { continue };
-                    let id = planned.tenant.tenant_id.clone();
-                    let result = hardener.apply_one(open, planned).await;
-                    if let Err(error) = &result {
-                        record::failure(&hardener.connector, Some(open), "secure", Some(&id), error).await;
-                    }
-                    let _ = sender.send((id, result));
-                }
-            });
-        }
-        receiver
-    }
-
     /// Applies one tenant's plans, then looks whether they brought it to the standard. What somebody else changed
     /// between our look and our try is looked at again, once.
     async fn apply_one(&self, session: &Session, planned: Planned) -> Result<Secured> {
@@ -267,6 +220,24 @@ impl Hardener {
         planned
             .pop()
             .ok_or_else(|| Error::new(ErrorKind::Unknown, format!("failed to look at tenant {id} again")))
+    }
+}
+
+impl Work for Hardener {
+    type Item = Planned;
+    type Done = Secured;
+    const OPERATION: &'static str = "secure";
+
+    fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    fn id(item: &Planned) -> &TenantId {
+        &item.tenant.tenant_id
+    }
+
+    async fn one(&self, session: &Session, item: &Planned) -> Result<Secured> {
+        self.apply_one(session, item.clone()).await
     }
 }
 

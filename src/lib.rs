@@ -21,7 +21,7 @@
 //! | [`provisioner`] | makes tenants | `catalog`, `credentials`, `fleet`, `plan`, `pg`, `interrupt` |
 //! | [`rotator`] | gives tenants new passwords | `catalog`, `credentials`, `fleet`, `plan`, `pg`, `interrupt` |
 //! | [`validate`] | findings, the checks, the probe | `catalog`, `plan`, `pg`, `config`, `interrupt` |
-//! | [`hardener`] | tenants and the database to the standard | `catalog`, `plan`, `pg`, `interrupt` |
+//! | [`hardener`] | tenants and the database to the standard | `catalog`, `plan`, `pg`, `fleet` |
 //! | [`cluster`] | a throw-away cluster for `demo` and the tests | `pg` |
 //! | [`mod@bench`] | measurements | all but `commands`, `ui` |
 //! | [`ui`] | all terminal code | `cli`, `plan` |

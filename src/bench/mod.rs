@@ -2,6 +2,7 @@
 
 pub mod provisioning;
 pub mod scratch;
+pub mod triggers;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;

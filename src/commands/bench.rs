@@ -7,12 +7,14 @@ use serde::Serialize;
 use super::{Context, Status};
 use crate::bench::provisioning::{Suite, Targets, Workload};
 use crate::bench::scratch::Scratch;
+use crate::bench::triggers::{self, Subject};
 use crate::bench::{Environment, Figure};
 use crate::catalog;
-use crate::cli::BenchProvisioningArgs;
+use crate::cli::{BenchProvisioningArgs, BenchTriggersArgs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installer;
 use crate::provisioner::Provisioner;
+use crate::tenant::ModuleObjects;
 use crate::ui::table::Grid;
 use crate::ui::{Render, Ui};
 
@@ -72,9 +74,35 @@ pub async fn provisioning(ctx: &Context<'_>, args: &BenchProvisioningArgs) -> Re
         tier,
         at,
     };
+    in_scratch(ctx, async |scratch| measure(ctx, scratch, workload.clone()).await).await
+}
+
+/// `bench audit` and `bench limits`; exit 1 when a target is missed.
+///
+/// # Errors
+/// When the benchmark's database cannot be made, or a tenant in it.
+pub async fn triggers(ctx: &Context<'_>, subject: Subject, args: &BenchTriggersArgs) -> Result<Status> {
+    in_scratch(ctx, async |scratch| {
+        let (provisioner, objects) = provisioner(ctx, scratch).await?;
+        let suite = triggers::Suite {
+            subject,
+            provisioner,
+            audit: ctx.settings.config.audit.of(&objects)?,
+            rounds: args.rounds as usize,
+            singles: args.singles as usize,
+            progress: &|text| ctx.ui.note(text),
+            interrupt: ctx.interrupt,
+        };
+        suite.run().await
+    })
+    .await
+}
+
+/// Measures in a database of the benchmark's own, removes it, then reports.
+async fn in_scratch(ctx: &Context<'_>, measure: impl AsyncFn(&Scratch) -> Result<Vec<Figure>>) -> Result<Status> {
     let scratch = Scratch::create(&ctx.settings.connector).await?;
     let measured = tokio::select! {
-        measured = measure(ctx, &scratch, workload) => measured,
+        measured = measure(&scratch) => measured,
         // The database must go before we do.
         () = ctx.interrupt.times(1) => Err(crate::error::Error::interrupted()),
     };
@@ -94,7 +122,8 @@ pub async fn provisioning(ctx: &Context<'_>, args: &BenchProvisioningArgs) -> Re
     })
 }
 
-async fn measure(ctx: &Context<'_>, scratch: &Scratch, workload: Workload) -> Result<Vec<Figure>> {
+/// Prepares the scratch database; a provisioner for it, and what the template's modules create.
+async fn provisioner(ctx: &Context<'_>, scratch: &Scratch) -> Result<(Provisioner, ModuleObjects)> {
     let session = scratch.connector.connect().await?;
     let template = ctx.settings.config.template()?;
     installer::install(&session, &template, &|_| Ok(()), ctx.settings.lock_timeout()).await?;
@@ -106,23 +135,25 @@ async fn measure(ctx: &Context<'_>, scratch: &Scratch, workload: Workload) -> Re
                 "the template is not there right after it was installed",
             )
         })?;
+    let objects: ModuleObjects = installed.modules.iter().map(|m| &m.objects).collect();
+    let provisioner = Provisioner {
+        connector: scratch.connector.clone(),
+        audit: Arc::new(ctx.settings.config.audit.of(&objects)?),
+        recipients: Arc::default(),
+        template: Arc::new(installed),
+        timescaledb: None,
+        major: session.server().major(),
+        timeout: ctx.settings.timeout(),
+        lock_timeout: ctx.settings.lock_timeout(),
+    };
+    Ok((provisioner, objects))
+}
+
+async fn measure(ctx: &Context<'_>, scratch: &Scratch, workload: Workload) -> Result<Vec<Figure>> {
+    let (provisioner, _) = provisioner(ctx, scratch).await?;
     let targets = &ctx.settings.config.performance_targets;
     let suite = Suite {
-        provisioner: Provisioner {
-            connector: scratch.connector.clone(),
-            audit: Arc::new(
-                ctx.settings
-                    .config
-                    .audit
-                    .of(&installed.modules.iter().map(|m| &m.objects).collect())?,
-            ),
-            recipients: Arc::default(),
-            template: Arc::new(installed),
-            timescaledb: None,
-            major: session.server().major(),
-            timeout: ctx.settings.timeout(),
-            lock_timeout: ctx.settings.lock_timeout(),
-        },
+        provisioner,
         workload,
         targets: Targets {
             average: targets.schema_creation.average_s,

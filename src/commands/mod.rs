@@ -19,6 +19,7 @@ use std::future::Future;
 
 use serde::Serialize;
 
+use crate::bench::triggers::Subject;
 use crate::cli::{AuditCommand, BenchCommand, Cli, Command};
 use crate::error::{ErrorKind, Result};
 use crate::interrupt::Interrupt;
@@ -115,6 +116,12 @@ pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt) -> Result<Statu
         Command::Audit(AuditCommand::Prune(args)) => until(interrupt, 2, audit::prune(&ctx, args)).await,
         // It has a database to drop before it ends.
         Command::Bench(BenchCommand::Provisioning(args)) => until(interrupt, 2, bench::provisioning(&ctx, args)).await,
+        Command::Bench(BenchCommand::Audit(args)) => {
+            until(interrupt, 2, bench::triggers(&ctx, Subject::Audit, args)).await
+        }
+        Command::Bench(BenchCommand::Limits(args)) => {
+            until(interrupt, 2, bench::triggers(&ctx, Subject::Limits, args)).await
+        }
         Command::Demo(_) | Command::Completions(_) | Command::Man(_) => Ok(Status::Done),
     };
     // A login that was refused is not tried again for the sake of the log: servers count such attempts.

@@ -9,6 +9,7 @@ use super::{Context, Plans, Status};
 use crate::catalog::tenants;
 use crate::cli::SecureArgs;
 use crate::error::{Error, Result};
+use crate::fleet;
 use crate::hardener::{Hardener, LineReport, Secured, plan_database, secure_database};
 use crate::pg::session::Session;
 use crate::tenant::TenantId;
@@ -231,7 +232,7 @@ async fn apply(
     let mut missed = todo.len();
     let mut errors = Vec::new();
     let progress = ctx.ui.progress(todo.len(), "securing");
-    let mut results = hardener.apply_many(todo, jobs, ctx.interrupt);
+    let mut results = fleet::many(hardener.clone(), todo, jobs, ctx.interrupt);
     while let Some((id, result)) = results.recv().await {
         progress.tick();
         missed -= 1;

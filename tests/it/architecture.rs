@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", &[]),
     ("settings", &["cli", "config", "pg", "catalog"]),
     ("installer", &["catalog", "pg", "plan"]),
-    ("hardener", &["catalog", "interrupt", "pg", "plan"]),
+    ("hardener", &["catalog", "fleet", "pg", "plan"]),
     ("fleet", &["interrupt", "pg"]),
     ("credentials", &["pg"]),
     (
