@@ -40,6 +40,8 @@ complete -c tenantctl -n "__fish_tenantctl_needs_command" -s h -l help -d 'Print
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -s V -l version -d 'Print version'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "init" -d 'Create or upgrade the registry, the owner role and the template'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "provision" -d 'Make tenants'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "rotate" -d 'Give tenants new passwords'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "credentials" -d 'Passwords that are stored encrypted: show one, list all'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "list" -d 'List tenants'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "show" -d 'Show one tenant: tier, limits, tables, sizes, connections'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "validate" -d 'Prove that tenants are isolated, or name each hole and what mends it'
@@ -80,12 +82,83 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -l color 
 always\t'Always'
 never\t'Never'"
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -l if-not-exists -d 'Count tenants that exist as done, and leave them as they are'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -l no-show -l store-only -d 'Print no passwords: they are stored, encrypted to credentials.age_recipients'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -l dry-run -d 'Print the SQL instead of running it, secrets masked'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -l no-progress -d 'Show no progress bar'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand provision" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand rotate" -s t -l tier -d 'Of all tenants only those of this tier' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand rotate" -s j -l jobs -d 'Tenants worked on at the same time [default: provisioning.jobs]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand rotate" -l credentials-file -d 'Write passwords to this new file (mode 0600, CSV) instead of stdout' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand rotate" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand rotate" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand rotate" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand rotate" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand rotate" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand rotate" -s a -l all -d 'All tenants of this database'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand rotate" -l disconnect -d 'End the tenants\' sessions once the new password holds'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand rotate" -l no-show -l store-only -d 'Print no passwords: they are stored, encrypted to credentials.age_recipients'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand rotate" -l dry-run -d 'Print the SQL instead of running it, secrets masked'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand rotate" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand rotate" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand rotate" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand rotate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand rotate" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and not __fish_seen_subcommand_from show list help" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and not __fish_seen_subcommand_from show list help" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and not __fish_seen_subcommand_from show list help" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and not __fish_seen_subcommand_from show list help" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and not __fish_seen_subcommand_from show list help" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and not __fish_seen_subcommand_from show list help" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and not __fish_seen_subcommand_from show list help" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and not __fish_seen_subcommand_from show list help" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and not __fish_seen_subcommand_from show list help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and not __fish_seen_subcommand_from show list help" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and not __fish_seen_subcommand_from show list help" -f -a "show" -d 'Show how to log in as a tenant, with its password'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and not __fish_seen_subcommand_from show list help" -f -a "list" -d 'List whose password is stored, since when and for which keys'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and not __fish_seen_subcommand_from show list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from show" -s i -l identity -d 'File with an age or SSH private key; `-` is stdin (may be given more than once)' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from show" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from show" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from show" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from show" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from show" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from list" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from list" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from list" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from list" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show how to log in as a tenant, with its password'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from help" -f -a "list" -d 'List whose password is stored, since when and for which keys'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand credentials; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand list" -s t -l tier -d 'Only tenants of this tier' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand list" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand list" -l config -d 'Policy file' -r -F
@@ -325,19 +398,23 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s v -l verbose
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -l no-progress -d 'Show no progress bar'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s V -l version -d 'Print version'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "init" -d 'Create or upgrade the registry, the owner role and the template'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "provision" -d 'Make tenants'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "list" -d 'List tenants'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "show" -d 'Show one tenant: tier, limits, tables, sizes, connections'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "validate" -d 'Prove that tenants are isolated, or name each hole and what mends it'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "drop" -d 'Drop tenants: schema, role and registry row together'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "secure" -d 'Bring tenants and the database to the hardening standard'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "audit" -d 'Show and prune the audit logs of tenants'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "bench" -d 'Measure this cluster against the performance targets'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "demo" -d 'Run the whole story on a throw-away cluster'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "man" -d 'Print the manual page, or write all of them into a folder'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision list show validate drop secure audit bench demo completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "init" -d 'Create or upgrade the registry, the owner role and the template'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "provision" -d 'Make tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "rotate" -d 'Give tenants new passwords'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "credentials" -d 'Passwords that are stored encrypted: show one, list all'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "list" -d 'List tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "show" -d 'Show one tenant: tier, limits, tables, sizes, connections'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "validate" -d 'Prove that tenants are isolated, or name each hole and what mends it'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "drop" -d 'Drop tenants: schema, role and registry row together'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "secure" -d 'Bring tenants and the database to the hardening standard'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "audit" -d 'Show and prune the audit logs of tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "bench" -d 'Measure this cluster against the performance targets'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "demo" -d 'Run the whole story on a throw-away cluster'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "man" -d 'Print the manual page, or write all of them into a folder'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from credentials" -f -a "show" -d 'Show how to log in as a tenant, with its password'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from credentials" -f -a "list" -d 'List whose password is stored, since when and for which keys'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "show" -d 'Show what a tenant changed, newest first'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "prune" -d 'Remove old entries'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'

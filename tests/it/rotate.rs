@@ -279,6 +279,19 @@ fn stored_passwords_are_read_with_the_key_and_only_with_it() {
         .success();
     assert!(run.stdout().contains(&made.role) && run.stdout().contains(made.password.as_ref().unwrap()));
 
+    let script = format!(
+        "cat {} | {} credentials show acme --identity -",
+        ours.path(),
+        env!("CARGO_BIN_EXE_tenantctl")
+    );
+    let output = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .env("DATABASE_URL", &db.url)
+        .current_dir(&db.dir)
+        .output()
+        .unwrap();
+    assert!(Run(output).success().stdout().contains(&made.role));
+
     // Only stored: nothing is printed, and stdout may go nowhere.
     let run = db.run(&["-o", "json", "rotate", "acme", "--no-show"]).success();
     assert!(passwords(&run).is_empty());
@@ -402,6 +415,14 @@ fn ssh_keys_are_recipients_too() {
         ])
         .success();
     assert_eq!(run.json()["password"], made.password.unwrap());
+    let locked = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-p", "-N", "a passphrase", "-f"])
+        .arg(&key)
+        .status();
+    assert!(locked.is_ok_and(|status| status.success()));
+    db.run(&["credentials", "show", "acme", "--identity", key.to_str().unwrap()])
+        .exits(5)
+        .says(&["protected by a passphrase", "ssh-keygen -p"]);
 }
 
 #[test]
@@ -450,6 +471,8 @@ fn rotate_and_drop_at_the_same_time_take_turns() {
     let holds = children
         .into_iter()
         .map(|c| passwords(&Run(c.wait_with_output().unwrap()).success()))
+        .collect::<Vec<_>>()
+        .into_iter()
         .filter(|new| sql(&with(&made, &new["acme"]).url(&db), "SELECT 1").is_ok())
         .count();
     assert_eq!(holds, 1);

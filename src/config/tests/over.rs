@@ -120,6 +120,12 @@ fn urls_without_secrets_are_kept() {
         good(&format!("backup: {{age_recipients: [{key}]}}"))
             .backup
             .age_recipients,
+        [key.as_str()]
+    );
+    assert_eq!(
+        good(&format!("credentials: {{age_recipients: [{key}]}}"))
+            .credentials
+            .age_recipients,
         [key]
     );
     assert_eq!(
