@@ -48,7 +48,8 @@ WITH RECURSIVE tenants AS MATERIALIZED (
     FROM starts s JOIN edges e ON e.member = s.oid WHERE e.to_group AND e.sets
     UNION ALL
     SELECT 'low', s.tenant_id, s.rolname, pg_catalog.format('role %I does not have the group''s right to connect', s.rolname),
-        pg_catalog.format('GRANT tenantctl_tenants TO %I;', s.rolname)
+        pg_catalog.format('GRANT tenantctl_tenants TO %I%s;', s.rolname,
+            CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 160000 THEN ' WITH INHERIT TRUE, SET FALSE' ELSE '' END)
     FROM starts s WHERE s.tenant_id IS NOT NULL
     AND NOT EXISTS (SELECT FROM edges e WHERE e.member = s.oid AND e.to_group AND e.inherits)
 )
