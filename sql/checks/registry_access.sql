@@ -10,22 +10,25 @@ WITH RECURSIVE trusted (oid) AS (
     UNION
     SELECT m.member FROM trusted q JOIN pg_catalog.pg_auth_members m ON m.roleid = q.oid
     JOIN pg_catalog.pg_roles r ON r.oid = m.member AND NOT r.rolname ~ '^(tenant_[0-9a-f]{12}_user|tenantctl_tenants)$'
-), places AS (
+), places AS MATERIALIZED (
     SELECT n.oid, n.nspname, n.nspowner, n.nspacl FROM pg_catalog.pg_namespace n
     WHERE n.nspname = 'tenantctl' OR n.nspname IN (SELECT ('template_' || v.template)::pg_catalog.name FROM tenantctl.template_versions v)
+), relations AS MATERIALIZED (
+    SELECT c.oid, p.nspname, c.relname, c.relkind, c.relowner, c.relacl FROM places p JOIN pg_catalog.pg_class c ON c.relnamespace = p.oid
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
 ), things AS (
     SELECT 'schema' AS kind, pg_catalog.quote_ident(p.nspname) AS name, 'SCHEMA' AS word, '' AS suffix, p.nspowner AS owner,
         COALESCE(p.nspacl, pg_catalog.acldefault('n', p.nspowner)) AS acl
     FROM places p
     UNION ALL
     SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'S' THEN 'sequence' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' ELSE 'table' END,
-        pg_catalog.format('%I.%I', p.nspname, c.relname), CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, '', c.relowner,
+        pg_catalog.format('%I.%I', c.nspname, c.relname), CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, '', c.relowner,
         COALESCE(c.relacl, pg_catalog.acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))
-    FROM places p JOIN pg_catalog.pg_class c ON c.relnamespace = p.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+    FROM relations c
     UNION ALL
-    SELECT 'column', pg_catalog.format('%I.%I.%I', p.nspname, c.relname, a.attname), pg_catalog.format('TABLE %I.%I', p.nspname, c.relname),
+    SELECT 'column', pg_catalog.format('%I.%I.%I', c.nspname, c.relname, a.attname), pg_catalog.format('TABLE %I.%I', c.nspname, c.relname),
         pg_catalog.format(' (%I)', a.attname), c.relowner, a.attacl
-    FROM places p JOIN pg_catalog.pg_class c ON c.relnamespace = p.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+    FROM relations c
     -- OFFSET keeps the planner from reading the columns of all tables.
     CROSS JOIN LATERAL (SELECT k.attname, k.attacl FROM pg_catalog.pg_attribute k WHERE k.attrelid = c.oid AND k.attacl IS NOT NULL OFFSET 0) a
     UNION ALL
