@@ -1,8 +1,7 @@
 -- check: grants_columns
 -- title: rights on single columns in a tenant schema
--- explain: Column rights are granted beside a table's own and are easily overlooked: \\dp shows them in a column of its own, and revoking
--- explain: the table's rights from a role that holds them by name of the column leaves them. The standard has none, not even for the tenant,
--- explain: so whatever is found was put there by hand, and with REFERENCES or UPDATE it reaches past row security.
+-- explain: Column rights stand beside a table's own, in ACLs of the columns, and are easily overlooked. The standard has none, not even for the
+-- explain: tenant, so whatever is found was put there by hand, and with REFERENCES it reaches past row security.
 WITH RECURSIVE tenants AS MATERIALIZED (
     SELECT t.* FROM tenantctl.tenants t
     WHERE COALESCE(t.tenant_id = ANY (NULLIF(pg_catalog.current_setting('tenantctl.scope', true), '')::text[]), true)

@@ -2,7 +2,7 @@
 -- title: attributes of the roles of tenants, the group and the owner
 -- explain: A tenant's role may log in and nothing else; the group and the owner may not even do that. SUPERUSER, BYPASSRLS and REPLICATION read
 -- explain: everything, CREATEROLE makes roles and members, CREATEDB makes a place outside, an owner with LOGIN is every tenant at once.
--- explain: NOINHERIT takes the right to connect, and a password that has expired keeps the tenant out.
+-- explain: Before 16 NOINHERIT takes the right to connect, and a password that has expired keeps the tenant out.
 WITH tenants AS MATERIALIZED (
     SELECT t.* FROM tenantctl.tenants t
     WHERE COALESCE(t.tenant_id = ANY (NULLIF(pg_catalog.current_setting('tenantctl.scope', true), '')::text[]), true)
@@ -20,7 +20,7 @@ FROM roles r CROSS JOIN LATERAL (VALUES
     (r.rolreplication, 'critical', 'has REPLICATION', 'NOREPLICATION'),
     (r.rolcreaterole, 'critical', 'has CREATEROLE', 'NOCREATEROLE'),
     (r.rolcreatedb, 'critical', 'has CREATEDB', 'NOCREATEDB'),
-    (NOT r.rolinherit AND r.may_log_in, 'low', 'has NOINHERIT and so not the group''s right to connect', 'INHERIT'),
+    (NOT r.rolinherit AND r.may_log_in, 'low', 'has NOINHERIT, where the standard has INHERIT', 'INHERIT'),
     (NOT r.rolcanlogin AND r.may_log_in, 'low', 'has NOLOGIN, so the tenant is shut out', 'LOGIN'),
     (r.rolcanlogin AND NOT r.may_log_in, CASE r.rolname WHEN 'tenantctl_owner' THEN 'critical' ELSE 'high' END, 'can log in', 'NOLOGIN'),
     (r.may_log_in AND r.rolvaliduntil <= pg_catalog.now(), 'low', 'has a password that expired', 'VALID UNTIL ''infinity''')

@@ -1,7 +1,7 @@
 -- check: shared_relations
 -- title: tables outside tenant schemas that PUBLIC may read or write
 -- explain: A table that PUBLIC may write is a place where tenants leave data for each other, fill the disk, or feed whoever trusts what is in it; with
--- explain: TRIGGER a tenant's call runs as the next one who writes. One that PUBLIC may read holds what all tenants see. System catalogs, and what an
+-- explain: TRIGGER a tenant hangs code on it that the next writer runs. One that PUBLIC may read holds what all tenants see. System catalogs, and what an
 -- explain: extension opened when it was installed, are left out; what was opened on those later is told by system_grants.
 WITH initial AS MATERIALIZED (
     SELECT p.objoid, x.privilege_type FROM pg_catalog.pg_init_privs p CROSS JOIN LATERAL pg_catalog.aclexplode(p.initprivs) x

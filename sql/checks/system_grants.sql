@@ -1,6 +1,6 @@
 -- check: system_grants
 -- title: system functions, views and columns opened to PUBLIC that the server keeps shut
--- explain: The server keeps pg_authid, pg_read_file, pg_ls_dir, lo_export, pg_terminate_backend's kin and the like from ordinary roles. One GRANT to PUBLIC and
+-- explain: The server keeps pg_authid, pg_read_file, pg_ls_dir, lo_export, pg_reload_conf and the like from ordinary roles. One GRANT to PUBLIC and
 -- explain: every tenant reads password verifiers or the server's files. Grants to a tenant by name are told by grants_outside.
 WITH initial AS MATERIALIZED (
     SELECT p.classoid, p.objoid, p.objsubid, x.privilege_type FROM pg_catalog.pg_init_privs p CROSS JOIN LATERAL pg_catalog.aclexplode(p.initprivs) x
