@@ -38,7 +38,7 @@ pinned AS MATERIALIZED (
 own AS MATERIALIZED (
     SELECT c.oid, c.relnamespace AS namespace, c.relname, c.relkind, pg_catalog.hashnameextended(c.relname, 0) AS seed,
         pg_catalog.hash_record_extended(ROW(c.relname, c.relkind, c.relpersistence, c.relreplident, c.relam, c.reloptions), 1) AS hash
-    FROM pg_catalog.pg_class c JOIN spaces s ON s.namespace = c.relnamespace
+    FROM pg_catalog.pg_class c WHERE c.relnamespace IN (SELECT s.namespace FROM spaces s)
 ), tables AS MATERIALIZED (
     SELECT o.oid, o.namespace, o.seed FROM own o WHERE o.relkind NOT IN ('i', 'I', 'S')
 ), domain_constraints AS MATERIALIZED (

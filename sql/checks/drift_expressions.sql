@@ -91,14 +91,16 @@ written AS MATERIALIZED (
     UNION ALL
     SELECT x.stxnamespace, 'pg_statistic_ext', x.oid, 'statistics object', '{schema}.' || pg_catalog.quote_ident(x.stxname), NULL, NULL
     FROM pg_catalog.pg_statistic_ext x WHERE x.xmin NOT IN (SELECT m.structure_xid FROM made m)
+), ours AS MATERIALIZED (
+    SELECT p.*, s.tenant_id, s.schema_name, s.template, s.like_version, s.current_version, s.modules
+    FROM placed p JOIN spaces s ON s.namespace = p.namespace
 ), expected AS MATERIALIZED (
-    SELECT DISTINCT ON (p.source, p.source_oid) p.*, s.tenant_id, s.schema_name, o.shape, o.expression
-    FROM placed p
-    JOIN spaces s ON s.namespace = p.namespace
-    JOIN tenantctl.template_objects o ON o.template = s.template AND o.kind = p.kind AND o.object = p.object
-        AND o.version = CASE o.ordinal WHEN 0 THEN s.current_version ELSE s.like_version END
+    SELECT DISTINCT ON (p.source, p.source_oid) p.*, o.shape, o.expression
+    FROM ours p
+    JOIN tenantctl.template_objects o ON o.template = p.template AND o.kind = p.kind AND o.object = p.object
+        AND o.version = CASE o.ordinal WHEN 0 THEN p.current_version ELSE p.like_version END
     LEFT JOIN tenantctl.template_modules m ON m.template = o.template AND m.version = o.version AND m.ordinal = o.ordinal
-    WHERE o.ordinal = 0 OR m.module = ANY (s.modules)
+    WHERE o.ordinal = 0 OR m.module = ANY (p.modules)
     ORDER BY p.source, p.source_oid, o.ordinal DESC
 ), printed AS MATERIALIZED (
     SELECT e.*, pg_catalog.replace(pg_catalog.replace(CASE e.source
