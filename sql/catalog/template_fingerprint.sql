@@ -56,6 +56,9 @@ members AS MATERIALIZED (
         pg_catalog.concat_ws(', ',
             CASE r.relpersistence WHEN 'p' THEN 'permanent' WHEN 'u' THEN 'unlogged' ELSE 'temporary' END,
             CASE WHEN r.relkind = 'p' THEN 'partitioned' END,
+            (SELECT 'child of ' || pg_catalog.string_agg(CASE WHEN c.relnamespace = r.namespace THEN '{schema}' ELSE pg_catalog.format('%s', c.relnamespace::pg_catalog.regnamespace) END
+                    || '.' || pg_catalog.quote_ident(c.relname), ', ' ORDER BY i.inhseqno)
+                FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhparent WHERE i.inhrelid = r.oid),
             CASE WHEN r.relam NOT IN (0, 2) THEN 'access method ' || (SELECT a.amname FROM pg_catalog.pg_am a WHERE a.oid = r.relam) END,
             CASE r.relreplident WHEN 'f' THEN 'replica identity full' WHEN 'i' THEN 'replica identity by an index'
                 WHEN 'n' THEN CASE WHEN r.relkind IN ('r', 'p') THEN 'no replica identity' END END,

@@ -66,6 +66,9 @@ own AS MATERIALIZED (
             i.indcollation::pg_catalog.oid[], i.indoption::smallint[]), t.seed # x.seed)
     FROM pg_catalog.pg_index i JOIN tables t ON t.oid = i.indrelid JOIN own x ON x.oid = i.indexrelid
     UNION ALL
+    SELECT o.namespace, pg_catalog.hash_record_extended(ROW(i.inhseqno, p.relname, p.relnamespace = o.namespace), o.seed)
+    FROM pg_catalog.pg_inherits i JOIN own o ON o.oid = i.inhrelid JOIN pg_catalog.pg_class p ON p.oid = i.inhparent
+    UNION ALL
     SELECT t.namespace, pg_catalog.hash_record_extended(ROW(w.rulename, w.ev_type, w.ev_enabled, w.is_instead), t.seed)
     FROM pg_catalog.pg_rewrite w JOIN tables t ON t.oid = w.ev_class
     UNION ALL
@@ -100,7 +103,9 @@ own AS MATERIALIZED (
     WHERE y.typrelid = 0 AND y.typelem = 0
     UNION ALL
     SELECT s.namespace, pg_catalog.hash_record_extended(ROW(k.conname, k.contype, k.convalidated, y.typname), 4)
-    FROM domain_constraints k JOIN pg_catalog.pg_type y ON y.oid = k.contypid JOIN spaces s ON s.namespace = y.typnamespace
+    FROM domain_constraints k
+    CROSS JOIN LATERAL (SELECT y.typname, y.typnamespace FROM pg_catalog.pg_type y WHERE y.oid = k.contypid OFFSET 0) y
+    JOIN spaces s ON s.namespace = y.typnamespace
     UNION ALL
     SELECT s.namespace, pg_catalog.hash_record_extended(ROW(m.kind, m.name), 5)
     FROM (
@@ -180,6 +185,9 @@ members AS MATERIALIZED (
         pg_catalog.concat_ws(', ',
             CASE r.relpersistence WHEN 'p' THEN 'permanent' WHEN 'u' THEN 'unlogged' ELSE 'temporary' END,
             CASE WHEN r.relkind = 'p' THEN 'partitioned' END,
+            (SELECT 'child of ' || pg_catalog.string_agg(CASE WHEN c.relnamespace = r.namespace THEN '{schema}' ELSE pg_catalog.format('%s', c.relnamespace::pg_catalog.regnamespace) END
+                    || '.' || pg_catalog.quote_ident(c.relname), ', ' ORDER BY i.inhseqno)
+                FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhparent WHERE i.inhrelid = r.oid),
             CASE WHEN r.relam NOT IN (0, 2) THEN 'access method ' || (SELECT a.amname FROM pg_catalog.pg_am a WHERE a.oid = r.relam) END,
             CASE r.relreplident WHEN 'f' THEN 'replica identity full' WHEN 'i' THEN 'replica identity by an index'
                 WHEN 'n' THEN CASE WHEN r.relkind IN ('r', 'p') THEN 'no replica identity' END END,
@@ -425,8 +433,8 @@ SELECT
             CASE WHEN n.wanted LIKE '% default' THEN 'SET DEFAULT ' || n.expression ELSE 'DROP DEFAULT' END)
         WHEN n.kind = 'constraint' THEN
             pg_catalog.concat_ws(' ',
-                CASE WHEN n.found IS NOT NULL THEN pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %s;', n.parent, n.name) END,
-                CASE WHEN n.wanted IS NOT NULL THEN pg_catalog.format('ALTER TABLE %s ADD CONSTRAINT %s %s;', n.parent, n.name, n.expression) END)
+                CASE WHEN n.found IS NOT NULL THEN pg_catalog.format('ALTER %s %s DROP CONSTRAINT %s;', d.what, n.parent, n.name) END,
+                CASE WHEN n.wanted IS NOT NULL THEN pg_catalog.format('ALTER %s %s ADD CONSTRAINT %s %s;', d.what, n.parent, n.name, n.expression) END)
         WHEN n.kind = 'index' THEN
             pg_catalog.concat_ws(' ', CASE WHEN n.found IS NOT NULL THEN pg_catalog.format('DROP INDEX %s;', n.object) END, n.expression || ';')
         WHEN n.kind IN ('trigger', 'rule') THEN
@@ -443,6 +451,8 @@ SELECT
         ELSE 'tenantctl validate --explain drift'
     END AS remedy
 FROM named n
+-- A domain's CHECK has no columns.
+CROSS JOIN LATERAL (SELECT CASE WHEN COALESCE(n.wanted, n.found) ~ '^check( not validated)?$' THEN 'DOMAIN' ELSE 'TABLE' END AS what) d
 UNION ALL
 SELECT 'low', NULL, NULL, pg_catalog.format('template %s version %s', v.template, v.version),
     pg_catalog.format('it has no fingerprint, so that %s tenants cannot be compared with it', pg_catalog.count(*)),

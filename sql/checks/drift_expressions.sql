@@ -117,6 +117,7 @@ written AS MATERIALIZED (
     WHERE e.shape IS NOT NULL
 ), named AS (
     SELECT p.tenant_id, p.schema_name, p.kind, p.name,
+        CASE WHEN p.shape ~ '^check( not validated)?$' THEN 'DOMAIN' ELSE 'TABLE' END AS what,
         pg_catalog.replace(p.object, '{schema}', p.schema_name) AS object,
         pg_catalog.replace(p.parent, '{schema}', p.schema_name) AS parent,
         pg_catalog.replace(p.found, '{schema}', p.schema_name) AS found,
@@ -130,11 +131,11 @@ SELECT
     n.schema_name::text AS schema_name,
     n.kind || ' ' || n.object AS object,
     CASE WHEN n.wanted IS NULL THEN 'it has an expression where the template has none'
-        WHEN pg_catalog.length(n.found) + pg_catalog.length(n.wanted) > 400 THEN 'its definition is not the template''s'
+        WHEN pg_catalog.length(n.found) + pg_catalog.length(n.wanted) > 400 OR n.found LIKE E'%\n%' THEN 'its definition is not the template''s'
         ELSE pg_catalog.format('it is %s where the template has %s', n.found, n.wanted) END AS detail,
     CASE n.kind
         WHEN 'column' THEN pg_catalog.format('ALTER TABLE %s ALTER COLUMN %s %s;', n.parent, n.name, COALESCE('SET DEFAULT ' || n.wanted, 'DROP DEFAULT'))
-        WHEN 'constraint' THEN pg_catalog.format('ALTER TABLE %1$s DROP CONSTRAINT %2$s; ALTER TABLE %1$s ADD CONSTRAINT %2$s %3$s;', n.parent, n.name, n.wanted)
+        WHEN 'constraint' THEN pg_catalog.format('ALTER %4$s %1$s DROP CONSTRAINT %2$s; ALTER %4$s %1$s ADD CONSTRAINT %2$s %3$s;', n.parent, n.name, n.wanted, n.what)
         WHEN 'index' THEN pg_catalog.format('DROP INDEX %s; %s;', n.object, n.wanted)
         WHEN 'view' THEN pg_catalog.format('CREATE OR REPLACE VIEW %s WITH (security_invoker = true) AS %s', n.object, n.wanted)
         WHEN 'rule' THEN pg_catalog.format('DROP RULE %s ON %s; %s', n.name, n.parent, n.wanted)
