@@ -60,4 +60,8 @@ CROSS JOIN LATERAL (
     WHERE l.oid IS NOT NULL AND x.grantee <> l.proowner
     HAVING pg_catalog.count(*) > 0
 ) p
+UNION ALL
+SELECT 'low', NULL, NULL, 'template ' || t.template, pg_catalog.format('init has not stored what the functions are to be, so that those of %s tenants cannot be compared', pg_catalog.count(*)), 'tenantctl init'
+FROM tenants t WHERE NOT EXISTS (SELECT FROM wanted w WHERE w.template = t.template)
+GROUP BY t.template
 ORDER BY 3, 4
