@@ -599,3 +599,48 @@ fn killed_at_any_moment_it_leaves_nothing_usable_and_the_next_run_cleans_up() {
         sql(&hardened.login(tenant), "SELECT count(*) FROM portfolios").unwrap();
     }
 }
+
+#[test]
+fn many_tenants_form_a_ring_and_every_way_in_the_catalog_is_tried() {
+    let ids: Vec<String> = (0..52).map(|i| format!("t{i:02}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let cluster = start(&Options {
+        settings: fast(),
+        ..Options::default()
+    });
+    let db = Db::on(&cluster);
+    db.run(&["init"]).success();
+    let mut args = ids.clone();
+    args.extend(["--tier", "basic"]);
+    let tenants = db.provision(&args);
+    db.run(&["secure", "--all"]).success();
+    let report = probe(&db.url, Mode::AsRole);
+    assert_silent(&report);
+    assert_eq!((report.tenants, report.pairs), (52, 52));
+    // Far from each other in the ring, and through a role of no tenant.
+    let (attacker, victim) = (&tenants[5], &tenants[40]);
+    db.sql(&format!(
+        "CREATE ROLE analysts; GRANT analysts TO {1}; GRANT USAGE ON SCHEMA {0} TO analysts; GRANT SELECT ON {0}.trades TO analysts",
+        victim.schema, attacker.role
+    ));
+    let found = |report: &ProbeReport| {
+        report.findings.iter().any(|f| {
+            f.check == "probe_read"
+                && f.tenant_id.as_ref() == Some(&victim.id)
+                && f.detail.contains(&format!("tenant {} can read it", attacker.id))
+        })
+    };
+    let report = probe(&db.url, Mode::AsRole);
+    assert_eq!(report.pairs, 53);
+    assert!(found(&report), "{:#?}", report.findings);
+    // One tenant alone, as a victim.
+    let mut named = new(&db.url, Mode::LogIn);
+    named.scope = Some(vec![victim.id.clone()]);
+    let report = runtime()
+        .block_on(run(&named, &Arc::new(Progress::default()), &Interrupt::never()))
+        .unwrap();
+    assert_eq!(report.pairs, 11);
+    assert!(found(&report), "{:#?}", report.findings);
+    assert!(report.unknown.is_empty(), "{:#?}", report.unknown);
+    assert_nothing_left(&db);
+}
