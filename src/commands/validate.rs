@@ -198,8 +198,8 @@ fn tell(ui: &Ui, args: &ValidateArgs, report: &Report) -> Result<()> {
     for note in &report.notes {
         ui.warn(&text::printable(&note.message));
     }
-    if !report.unknown.is_empty() {
-        let ids: Vec<&str> = report.unknown.iter().map(|u| u.check.as_str()).collect();
+    let ids = Vec::from_iter(report.unknown_checks());
+    if !ids.is_empty() {
         ui.warn(&format!("UNKNOWN, nothing was proven there: {}", ids.join(", ")));
     }
     // Whoever sends the report to a program sees here how it went.

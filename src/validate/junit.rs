@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use super::report::Report;
+use super::run::Ended;
 use super::suppress::Suppressed;
 use super::{Finding, checks};
 
@@ -16,7 +17,7 @@ struct Case<'a> {
     /// Findings that do not make it fail.
     other: Vec<&'a Finding>,
     suppressed: Vec<&'a Suppressed>,
-    unknown: Option<&'a str>,
+    unknown: Vec<&'a str>,
     skipped: Option<&'a str>,
 }
 
@@ -29,7 +30,11 @@ struct Case<'a> {
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let mut cases: BTreeMap<&str, Case<'_>> = BTreeMap::new();
     for run in &report.checks {
-        cases.entry(&run.check).or_default().milliseconds = run.duration_ms.unwrap_or_default();
+        let case = cases.entry(&run.check).or_default();
+        case.milliseconds = run.duration_ms.unwrap_or_default();
+        if run.status == Ended::Unknown && !report.unknown.iter().any(|unknown| unknown.check == run.check) {
+            case.unknown.push("see probe_control");
+        }
     }
     for finding in &report.findings {
         let case = cases.entry(&finding.check).or_default();
@@ -47,7 +52,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             .push(suppressed);
     }
     for unknown in &report.unknown {
-        cases.entry(&unknown.check).or_default().unknown = Some(&unknown.reason);
+        cases.entry(&unknown.check).or_default().unknown.push(&unknown.reason);
     }
     for skipped in &report.skipped {
         cases.entry(&skipped.check).or_default().skipped = Some(skipped.reason);
@@ -60,7 +65,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         r#"<testsuite name="tenantctl validate" tests="{}" failures="{}" errors="{}" skipped="{}" time="{}">"#,
         cases.len() + unproven.len(),
         failures + unproven.len(),
-        cases.values().filter(|case| case.unknown.is_some()).count(),
+        cases.values().filter(|case| !case.unknown.is_empty()).count(),
         cases.values().filter(|case| case.skipped.is_some()).count(),
         seconds(report.duration_ms),
     )?;
@@ -108,11 +113,11 @@ fn test_case(check: &str, case: &Case<'_>, out: &mut dyn Write) -> io::Result<()
     if let Some(reason) = case.skipped {
         writeln!(out, r#"    <skipped message="{}"/>"#, attribute(reason))?;
     }
-    if let Some(reason) = case.unknown {
+    if !case.unknown.is_empty() {
         writeln!(
             out,
             r#"    <error type="unknown" message="UNKNOWN, nothing was proven: {}"/>"#,
-            attribute(reason)
+            attribute(&case.unknown.join("; "))
         )?;
     }
     if let Some(worst) = case.failing.first() {

@@ -1,6 +1,7 @@
 //! The verdict over what the checks said.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -124,11 +125,9 @@ impl Report {
                 });
             }
         }
-        if self.rules.strict && !self.unknown.is_empty() {
-            why.push(format!(
-                "{} could not be run (--strict)",
-                count(self.unknown.len(), "check")
-            ));
+        let unknown = self.unknown_checks().len();
+        if self.rules.strict && unknown > 0 {
+            why.push(format!("{} could not be run (--strict)", count(unknown, "check")));
         }
         why
     }
@@ -136,6 +135,13 @@ impl Report {
     /// Whether this finding makes it fail.
     pub fn fails(&self, finding: &Finding) -> bool {
         self.rules.fail_on.is_some_and(|limit| finding.severity >= limit)
+    }
+
+    /// The checks that could not be run, or not wholly, each once.
+    pub fn unknown_checks(&self) -> BTreeSet<&str> {
+        let runs = self.checks.iter().filter(|run| run.status == Ended::Unknown);
+        let told = self.unknown.iter().map(|unknown| unknown.check.as_str());
+        runs.map(|run| run.check.as_str()).chain(told).collect()
     }
 
     /// How many findings there are of a severity.
@@ -156,7 +162,7 @@ impl Report {
             count(self.tenants_checked, "tenant"),
             count(self.checks_run, "check"),
             findings.join(", "),
-            self.unknown.len(),
+            self.unknown_checks().len(),
             self.suppressed.len(),
             self.skipped.len(),
         )

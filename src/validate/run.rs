@@ -104,12 +104,14 @@ impl Outcome {
     pub fn add_probe(&mut self, report: ProbeReport, wanted: &[&'static Check]) {
         let wanted: HashSet<&str> = wanted.iter().map(|check| check.id).collect();
         let doubted: HashSet<&str> = report.unknown.iter().map(|unknown| unknown.check.as_str()).collect();
+        // Where it could not act as a tenant, or not as all of them, being refused proves nothing.
+        let whole = !doubted.contains("probe_control") && !report.partial;
         self.checks.extend(wanted.iter().map(|id| CheckRun {
             check: (*id).to_owned(),
-            status: if doubted.contains(id) {
-                Ended::Unknown
-            } else {
+            status: if whole && !doubted.contains(id) {
                 Ended::Done
+            } else {
+                Ended::Unknown
             },
             duration_ms: None,
         }));
@@ -124,7 +126,6 @@ impl Outcome {
         let findings = report.findings.into_iter();
         self.findings
             .extend(findings.filter(|f| wanted.contains(f.check.as_str())));
-        // Where it could not act as a tenant, none of what it tried is proven.
         let unknown = report.unknown.into_iter();
         self.unknown
             .extend(unknown.filter(|u| wanted.contains(u.check.as_str()) || u.check == "probe_control"));
@@ -428,6 +429,50 @@ fn reason(check: &Check, error: &Error, timeout: Duration) -> String {
 mod tests {
     use super::super::checks;
     use super::*;
+
+    #[test]
+    fn a_probe_that_could_not_act_as_a_tenant_proves_nothing() {
+        let report = |unknown: &[&str], partial| ProbeReport {
+            findings: Vec::new(),
+            unknown: unknown
+                .iter()
+                .map(|check| Unknown {
+                    check: (*check).to_owned(),
+                    reason: "refused".to_owned(),
+                })
+                .collect(),
+            tenants: 2,
+            pairs: 2,
+            attempts: 100,
+            duration: Duration::from_secs(1),
+            partial,
+        };
+        let wanted: Vec<&Check> = ["probe_read", "probe_write"]
+            .into_iter()
+            .filter_map(checks::get)
+            .collect();
+        assert_eq!(wanted.len(), 2);
+        for (unknown, partial, done) in [
+            (&[][..], false, 2),
+            (&["probe_read"], false, 1),
+            (&["probe_file"], false, 2),
+            (&["probe_control"], false, 0),
+            (&[], true, 0),
+        ] {
+            let mut outcome = Outcome {
+                tenants_checked: 2,
+                scope: None,
+                today: Date::parse("2026-06-15").expect("day"),
+                findings: Vec::new(),
+                unknown: Vec::new(),
+                checks: Vec::new(),
+                probe: None,
+            };
+            outcome.add_probe(report(unknown, partial), &wanted);
+            let proven = outcome.checks.iter().filter(|run| run.status == Ended::Done);
+            assert_eq!(proven.count(), done, "{unknown:?} {partial}");
+        }
+    }
 
     #[test]
     fn reasons_say_class_cause_code_and_right() {

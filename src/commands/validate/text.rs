@@ -30,13 +30,38 @@ pub fn write(report: &Report, ui: &Ui, out: &mut dyn Write) -> io::Result<()> {
     }
     if !report.unknown.is_empty() {
         writeln!(out, "{}", ui.bad("UNKNOWN: nothing was proven here"))?;
+        let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for unknown in &report.unknown {
-            writeln!(out, "\n  {}", title(&unknown.check, ui))?;
-            writeln!(out, "    {}", printable(&unknown.reason))?;
+            reasons.entry(&unknown.check).or_default().push(&unknown.reason);
+        }
+        let others: Vec<&str> = report
+            .unknown_checks()
+            .into_iter()
+            .filter(|check| !reasons.contains_key(check))
+            .collect();
+        for (check, reasons) in reasons {
+            writeln!(out, "\n  {}", title(check, ui))?;
+            for reason in reasons {
+                writeln!(out, "    {}", printable(reason))?;
+            }
+        }
+        if !others.is_empty() {
+            writeln!(
+                out,
+                "\n  nor by these, for what probe_control says: {}",
+                others.join(", ")
+            )?;
         }
         writeln!(out)?;
     }
     suppressed(&report.suppressed, ui, out)?;
+    if !report.notes.is_empty() {
+        writeln!(out, "{}", ui.bold("suppressions to look at"))?;
+        for note in &report.notes {
+            writeln!(out, "  {}", printable(&note.message))?;
+        }
+        writeln!(out)?;
+    }
     skipped(report, ui, out)?;
     if let Some(probe) = report.probe {
         let partial = if probe.partial {
@@ -54,14 +79,13 @@ pub fn write(report: &Report, ui: &Ui, out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     let summary = report.summary(&milliseconds(report.duration_ms));
-    if report.passed && report.unknown.is_empty() {
+    let unknown = report.unknown_checks().len();
+    if report.passed && unknown == 0 {
         writeln!(out, "{} {summary}", ui.good("passed:"))
     } else if report.passed {
-        let unknown = format!(
-            "passed but for {} UNKNOWN (--strict fails on them):",
-            count(report.unknown.len(), "check")
-        );
-        writeln!(out, "{} {summary}", ui.bad(&unknown))
+        let unknown = count(unknown, "check");
+        let verdict = format!("passed but for {unknown} UNKNOWN (--strict fails on them):");
+        writeln!(out, "{} {summary}", ui.bad(&verdict))
     } else {
         for why in &report.why {
             writeln!(out, "{} {why}", ui.bad("FAILED:"))?;
