@@ -79,14 +79,26 @@ _tenantctl() {
             tenantctl__subcmd__audit__subcmd__help,show)
                 cmd="tenantctl__subcmd__audit__subcmd__help__subcmd__show"
                 ;;
+            tenantctl__subcmd__bench,audit)
+                cmd="tenantctl__subcmd__bench__subcmd__audit"
+                ;;
             tenantctl__subcmd__bench,help)
                 cmd="tenantctl__subcmd__bench__subcmd__help"
+                ;;
+            tenantctl__subcmd__bench,limits)
+                cmd="tenantctl__subcmd__bench__subcmd__limits"
                 ;;
             tenantctl__subcmd__bench,provisioning)
                 cmd="tenantctl__subcmd__bench__subcmd__provisioning"
                 ;;
+            tenantctl__subcmd__bench__subcmd__help,audit)
+                cmd="tenantctl__subcmd__bench__subcmd__help__subcmd__audit"
+                ;;
             tenantctl__subcmd__bench__subcmd__help,help)
                 cmd="tenantctl__subcmd__bench__subcmd__help__subcmd__help"
+                ;;
+            tenantctl__subcmd__bench__subcmd__help,limits)
+                cmd="tenantctl__subcmd__bench__subcmd__help__subcmd__limits"
                 ;;
             tenantctl__subcmd__bench__subcmd__help,provisioning)
                 cmd="tenantctl__subcmd__bench__subcmd__help__subcmd__provisioning"
@@ -159,6 +171,12 @@ _tenantctl() {
                 ;;
             tenantctl__subcmd__help__subcmd__audit,show)
                 cmd="tenantctl__subcmd__help__subcmd__audit__subcmd__show"
+                ;;
+            tenantctl__subcmd__help__subcmd__bench,audit)
+                cmd="tenantctl__subcmd__help__subcmd__bench__subcmd__audit"
+                ;;
+            tenantctl__subcmd__help__subcmd__bench,limits)
+                cmd="tenantctl__subcmd__help__subcmd__bench__subcmd__limits"
                 ;;
             tenantctl__subcmd__help__subcmd__bench,provisioning)
                 cmd="tenantctl__subcmd__help__subcmd__bench__subcmd__provisioning"
@@ -408,7 +426,7 @@ _tenantctl() {
             return 0
             ;;
         tenantctl__subcmd__bench)
-            opts="-o -q -v -h -V --database-url --config --output --quiet --verbose --log-format --color --no-progress --help --version provisioning help"
+            opts="-o -q -v -h -V --database-url --config --output --quiet --verbose --log-format --color --no-progress --help --version provisioning audit limits help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -445,9 +463,69 @@ _tenantctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        tenantctl__subcmd__bench__subcmd__help)
-            opts="provisioning help"
+        tenantctl__subcmd__bench__subcmd__audit)
+            opts="-o -q -v -h -V --rounds --singles --database-url --config --output --quiet --verbose --log-format --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --rounds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --singles)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --database-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        tenantctl__subcmd__bench__subcmd__help)
+            opts="provisioning audit limits help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        tenantctl__subcmd__bench__subcmd__help__subcmd__audit)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -473,6 +551,20 @@ _tenantctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        tenantctl__subcmd__bench__subcmd__help__subcmd__limits)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         tenantctl__subcmd__bench__subcmd__help__subcmd__provisioning)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -480,6 +572,52 @@ _tenantctl() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        tenantctl__subcmd__bench__subcmd__limits)
+            opts="-o -q -v -h -V --rounds --singles --database-url --config --output --quiet --verbose --log-format --color --no-progress --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --rounds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --singles)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --database-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -894,8 +1032,36 @@ _tenantctl() {
             return 0
             ;;
         tenantctl__subcmd__help__subcmd__bench)
-            opts="provisioning"
+            opts="provisioning audit limits"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        tenantctl__subcmd__help__subcmd__bench__subcmd__audit)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        tenantctl__subcmd__help__subcmd__bench__subcmd__limits)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -317,22 +317,24 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_se
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show what a tenant changed, newest first'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "prune" -d 'Remove old entries'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -l config -d 'Policy file' -r -F
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
 json\t'For programs; fields are added, never renamed'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -l no-progress -d 'Show no progress bar'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -s V -l version -d 'Print version'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -f -a "audit" -d 'Inserts with and without the audit log'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -f -a "limits" -d 'Inserts with and without counted limits'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l count -d 'Tenants made one by one, each beside one made by raw DDL' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l concurrent -d 'Tenants made at once' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l jobs -d 'Tenants made at the same time in the concurrent part' -r
@@ -352,7 +354,41 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_se
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l no-progress -d 'Show no progress bar'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -l rounds -d 'Statements of 1,000 rows on each of the four tenants' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -l singles -d 'Statements of one row on each of them' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -l rounds -d 'Statements of 1,000 rows on each of the four tenants' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -l singles -d 'Statements of one row on each of them' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -s V -l version -d 'Print version'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "audit" -d 'Inserts with and without the audit log'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "limits" -d 'Inserts with and without counted limits'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -l config -d 'Policy file' -r -F
@@ -418,3 +454,5 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_see
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "show" -d 'Show what a tenant changed, newest first'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "prune" -d 'Remove old entries'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "audit" -d 'Inserts with and without the audit log'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "limits" -d 'Inserts with and without counted limits'
