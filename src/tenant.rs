@@ -18,6 +18,14 @@ pub const OWNER_ROLE: &str = "tenantctl_owner";
 pub const TENANTS_ROLE: &str = "tenantctl_tenants";
 /// Changes whenever `init` learns to store more about a template, so that the next `init` installs a new version with it.
 const FINGERPRINT_FORMAT: &str = "fingerprint 1";
+/// What every tenant has beside its template's objects; with another text of these `init` installs a new version too, so
+/// that the registry knows what tenants are held to.
+const STANDARD: [&str; 4] = [
+    include_str!("../sql/standard/audit_log.sql"),
+    include_str!("../sql/standard/tenant_usage.sql"),
+    include_str!("../sql/standard/audit_changes.sql"),
+    include_str!("../sql/standard/enforce_limits.sql"),
+];
 /// The longest tenant id, in characters.
 pub const TENANT_ID_MAX: usize = 63;
 
@@ -409,6 +417,7 @@ impl Template {
             hash.update(text.as_bytes());
         };
         field(FINGERPRINT_FORMAT);
+        STANDARD.into_iter().for_each(&mut field);
         field(&self.name);
         for module in &self.modules {
             field(&module.name);

@@ -21,6 +21,9 @@ WITH tenants AS MATERIALIZED (
     SELECT f.pronamespace, CASE f.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END,
         pg_catalog.format('%I(%s)', f.proname, pg_catalog.oidvectortypes(f.proargtypes)), f.proowner
     FROM pg_catalog.pg_proc f
+    -- The constructors of a range type are the bootstrap superuser's and go with the type.
+    WHERE NOT (f.proowner = 10 AND EXISTS (SELECT FROM pg_catalog.pg_depend i
+        WHERE i.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND i.objid = f.oid AND i.deptype = 'i'))
     UNION ALL
     -- Row and array types follow what they are of.
     SELECT y.typnamespace, CASE y.typtype WHEN 'd' THEN 'domain' ELSE 'type' END, pg_catalog.quote_ident(y.typname), y.typowner
