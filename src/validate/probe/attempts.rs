@@ -225,12 +225,13 @@ pub fn on_schema(victim: &Target, attacker: &Target, world: &World, own_login: b
     }
     let comment = Sql::new("COMMENT ON SCHEMA ").ident(&victim.schema).text(" IS NULL");
     add("probe_ownership", Critical, &schema, "alter it as its owner", comment);
-    let grant = Sql::new("GRANT USAGE ON SCHEMA ")
-        .ident(&victim.schema)
-        .text(" TO ")
-        .ident(&attacker.role)
-        .text(";\n")
-        .append(ask(granted_by_me("pg_namespace", "nspacl", victim.oid)));
+    let grant = grant(
+        Sql::new("GRANT USAGE ON SCHEMA ").ident(&victim.schema),
+        &Sql::new("").ident(&attacker.role),
+        "has_schema_privilege",
+        victim.oid,
+        "USAGE",
+    );
     add("probe_grant", Critical, &schema, "grant rights on it", grant);
 
     let become_role = if own_login {
@@ -277,15 +278,19 @@ pub fn on_schema(victim: &Target, attacker: &Target, world: &World, own_login: b
     all
 }
 
-/// An entry of an ACL that the tenant itself has made: GRANT of what one may not grant is only a warning.
-fn granted_by_me(catalog: &'static str, acl: &'static str, oid: u32) -> Sql {
-    Sql::new("EXISTS (SELECT FROM pg_catalog.")
-        .text(catalog)
-        .text(" c CROSS JOIN LATERAL pg_catalog.aclexplode(c.")
-        .text(acl)
-        .text(") x JOIN pg_catalog.pg_roles r ON r.oid = x.grantor WHERE c.oid = ")
-        .int(oid)
-        .text(" AND r.rolname = current_user)")
+/// A GRANT with a question behind: one of what one may not grant is only a warning.
+fn grant(grant: Sql, to: &Sql, function: &'static str, oid: u32, right: &'static str) -> Sql {
+    grant
+        .text(" TO ")
+        .append(to.clone())
+        .text(";\n")
+        .append(ask(Sql::new("pg_catalog.")
+            .text(function)
+            .text("(")
+            .int(oid)
+            .text("::pg_catalog.oid, '")
+            .text(right)
+            .text(" WITH GRANT OPTION')")))
 }
 
 /// Whether the tenant could SET ROLE, for sessions whose login is not the tenant's.
@@ -394,11 +399,8 @@ pub fn on_object(victim: &Target, attacker: &Target, object: &Object, world: &Wo
                     "alter it as its owner",
                     table("COMMENT ON TABLE ").text(" IS NULL"),
                 );
-                let grant = table("GRANT SELECT ON TABLE ")
-                    .text(" TO ")
-                    .ident(&attacker.role)
-                    .text(";\n")
-                    .append(ask(granted_by_me("pg_class", "relacl", object.oid)));
+                let to = Sql::new("").ident(&attacker.role);
+                let grant = grant(table("GRANT SELECT ON TABLE "), &to, RELATION, object.oid, "SELECT");
                 add("probe_grant", Critical, "grant rights on it", grant);
                 all.push(
                     Attempt::new(
@@ -515,9 +517,8 @@ pub fn on_own(own: &Target, world: &World) -> Vec<Attempt> {
                     "alter it, its triggers and its policies as its owner",
                     comment,
                 );
-                let grant = named("GRANT SELECT ON TABLE ")
-                    .text(" TO PUBLIC;\n")
-                    .append(ask(granted_by_me("pg_class", "relacl", object.oid)));
+                let to = Sql::new("PUBLIC");
+                let grant = grant(named("GRANT SELECT ON TABLE "), &to, RELATION, object.oid, "SELECT");
                 add("probe_grant", Critical, &name, "grant rights on it", grant);
             }
             Shape::TriggerFunction => {
@@ -567,7 +568,11 @@ fn gains(all: &mut Vec<Attempt>, own: &Target, world: &World, admin: Option<i32>
         add("probe_database", Critical, &database, does, sql);
     }
     if let Some(extension) = &world.trusted_extension {
-        let sql = Sql::new("CREATE EXTENSION ").ident(extension);
+        // Without a schema, and none in the search path, rights are not even looked at.
+        let sql = Sql::new("CREATE EXTENSION ")
+            .ident(extension)
+            .text(" SCHEMA ")
+            .ident(&own.schema);
         add("probe_database", Critical, &database, "create extensions", sql);
     }
     for (does, sql) in [
@@ -611,6 +616,7 @@ fn gains(all: &mut Vec<Attempt>, own: &Target, world: &World, admin: Option<i32>
             Sql::new("ALTER ROLE ").ident(&own.role).text(tail),
         );
     }
+    // SET SESSION AUTHORIZATION is for who logged in as a superuser, which no temporary login is: hence the question.
     let attributes = Sql::new(
         "EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
 AND (r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolbypassrls OR r.rolreplication))",
@@ -630,16 +636,6 @@ AND (r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolbypassrls OR r.rolre
             ask(can_become(role, world))
         };
         add("probe_role", Critical, &object, "become it by SET ROLE", sql);
-        if own_login {
-            let sql = Sql::new("SET LOCAL SESSION AUTHORIZATION ").ident(role);
-            add(
-                "probe_role",
-                Critical,
-                &object,
-                "become it by SET SESSION AUTHORIZATION",
-                sql,
-            );
-        }
         let sql = ask(Sql::new("pg_catalog.pg_has_role(").literal(role).text(", 'USAGE')"));
         add(
             "probe_role",

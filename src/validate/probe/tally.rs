@@ -27,6 +27,8 @@ pub fn judge(attempt: &Attempt, answer: &Result<(), Error>) -> Outcome {
     match answer {
         Ok(()) => Outcome::Succeeded,
         Err(error) => match error.sqlstate() {
+            // A grant that would go in a circle: looked at after the right to grant.
+            Some("0LP01") => Outcome::Succeeded,
             Some(code) if attempt.proves.contains(&code) => Outcome::Succeeded,
             Some(code) if REFUSALS.contains(&code) => Outcome::Refused,
             // The driver did not expect the rows that it was offered.

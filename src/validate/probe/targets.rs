@@ -257,7 +257,7 @@ WHERE n.nspname !~ '^pg_t(emp|oast)' AND n.nspname !~ '^tenant_[0-9a-f]{12}$' OR
     .await?;
     let trusted_extension = names(
         "SELECT v.name::text AS name FROM pg_catalog.pg_available_extension_versions() v
-WHERE v.trusted AND v.requires IS NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE e.extname = v.name)
+WHERE v.trusted AND v.requires IS NULL AND v.schema IS NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE e.extname = v.name)
 ORDER BY v.name = 'tsm_system_rows' DESC, 1 LIMIT 1",
     )
     .await?
