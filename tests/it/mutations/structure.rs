@@ -378,8 +378,8 @@ pub const MUTATIONS: &[Mutation] = &[
         checks: &["object_kinds"],
         tenant: true,
         object: "foreign table {schema}.mut_door",
-        apply: "CREATE FOREIGN DATA WRAPPER mut_wrapper; CREATE SERVER mut_server FOREIGN DATA WRAPPER mut_wrapper; CREATE FOREIGN TABLE {schema}.mut_door (id int) SERVER mut_server",
-        undo: "DROP FOREIGN TABLE {schema}.mut_door; DROP SERVER mut_server; DROP FOREIGN DATA WRAPPER mut_wrapper",
+        apply: "CREATE FOREIGN DATA WRAPPER mut_door_wrapper; CREATE SERVER mut_door_server FOREIGN DATA WRAPPER mut_door_wrapper; CREATE FOREIGN TABLE {schema}.mut_door (id int) SERVER mut_door_server",
+        undo: "DROP FOREIGN TABLE {schema}.mut_door; DROP SERVER mut_door_server; DROP FOREIGN DATA WRAPPER mut_door_wrapper",
     },
     Mutation {
         name: "rule_on_a_table",
