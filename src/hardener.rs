@@ -15,7 +15,7 @@ use crate::pg::session::{Connector, Session};
 use crate::plan::hardening::{Broken, Line, remedy};
 use crate::plan::init::lock_installation;
 use crate::plan::secure::{Tenant, plans};
-use crate::plan::standard::{Observed, Wanted, beyond_repair};
+use crate::plan::standard::{HAS_TRIGGER, Observed, Wanted, beyond_repair};
 use crate::plan::{Plan, as_admin, as_owner, record_done};
 use crate::tenant::{Audit, Limits, ModuleObjects, Template, TenantId};
 
@@ -196,6 +196,13 @@ impl Hardener {
                             done.tenant_id
                         )));
                     }
+                    Err(failure) if failure.error.sqlstate() == Some(HAS_TRIGGER) => {
+                        return Err(failure
+                            .error
+                            .with_kind(ErrorKind::Unsupported)
+                            .with_message(format!("table tenant_usage of tenant {} has a trigger or a foreign key to it", done.tenant_id))
+                            .with_hint("It would run with the owner's rights. `tenantctl validate` tells how it may have come there; drop it, then run this again."));
+                    }
                     Err(failure) => return Err(failure.error),
                 }
             }
@@ -245,7 +252,10 @@ impl Work for Hardener {
 fn is_stale(error: &Error) -> bool {
     // Duplicate object; undefined object, table, function, schema; tuple concurrently updated.
     error.kind() == ErrorKind::Duplicate
-        || matches!(error.sqlstate(), Some("42704" | "42P01" | "42883" | "3F000" | "XX000"))
+        || matches!(
+            error.sqlstate(),
+            Some("42704" | "42P01" | "42883" | "3F000" | "XX000" | HAS_TRIGGER)
+        )
 }
 
 /// The steps of a plan that change something for the tenant: not the lock in front, not the record at the end.

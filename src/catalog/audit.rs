@@ -9,7 +9,7 @@ use super::tenants::TenantRow;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::session::{Param, Session, column};
 use crate::pg::sql::Sql;
-use crate::plan::standard::{Observed, Policy};
+use crate::plan::standard::{HAS_TRIGGER, Observed, Policy, without_triggers};
 use crate::plan::{as_owner, record_done};
 use crate::tenant::OWNER_ROLE;
 
@@ -198,7 +198,18 @@ SELECT pg_catalog.count(*) AS entries FROM gone",
     let params: [Param<'_>; 2] = [(&days_param(days), Type::INT4), (&PRUNE_BATCH, Type::INT8)];
     let mut total = 0;
     loop {
-        session.batch(&begin_as_owner(false), doing).await?;
+        let begin = begin_as_owner(false).text("\n");
+        let begin = begin.append(without_triggers(tenant.schema_name.as_str(), "audit_log"));
+        if let Err(error) = session.batch(&begin, doing).await {
+            session.rollback().await;
+            return Err(match error.sqlstate() {
+                Some(HAS_TRIGGER) => error
+                    .with_kind(ErrorKind::Unsupported)
+                    .with_message(format!("the audit log of tenant {} has a trigger", tenant.tenant_id))
+                    .with_hint("It would run with the owner's rights. `tenantctl secure` removes it; `tenantctl validate` tells how it may have come there."),
+                _ => error,
+            });
+        }
         let row = match session.query_one(&sql, &params, doing).await {
             Ok(row) => row,
             Err(error) => {

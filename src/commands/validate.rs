@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tenant::TenantId;
 use crate::ui::table::Grid;
-use crate::ui::{Render, Ui, milliseconds};
+use crate::ui::{JsonOut, Render, Ui, milliseconds, printable};
 use crate::validate::checks::{self, Check};
 use crate::validate::probe::{self, Mode, Probe, ProbeReport};
 use crate::validate::report::{Report, Rules, Skipped};
@@ -196,7 +196,7 @@ fn tell(ui: &Ui, args: &ValidateArgs, report: &Report) -> Result<()> {
         None => ui.stream(|out| write(report, format, ui, out))?,
     }
     for note in &report.notes {
-        ui.warn(&text::printable(&note.message));
+        ui.warn(&printable(&note.message));
     }
     let ids = Vec::from_iter(report.unknown_checks());
     if !ids.is_empty() {
@@ -216,11 +216,11 @@ fn write(report: &Report, format: ReportFormat, ui: &Ui, out: &mut dyn Write) ->
     match format {
         ReportFormat::Text => text::write(report, ui, out),
         ReportFormat::Json => {
-            serde_json::to_writer_pretty(&mut *out, report)?;
+            serde_json::to_writer_pretty(JsonOut(out), report)?;
             writeln!(out)
         }
         ReportFormat::Junit => junit::write(report, out),
-        ReportFormat::Sarif => sarif::write(report, out),
+        ReportFormat::Sarif => sarif::write(report, &mut JsonOut(out)),
     }
 }
 

@@ -9,10 +9,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use super::{as_admin, as_owner};
 use crate::pg::sql::{FunctionSignature, Sql};
-use crate::tenant::{Audit, AuditMode, Limits, ModuleObjects, OWNER_ROLE, SchemaName, TENANTS_ROLE};
+use crate::tenant::{Audit, AuditMode, Limits, ModuleObjects, OWNER_ROLE, SchemaName, TENANTS_ROLE, hex};
 
 /// Tables that every tenant has beside its template's, with what makes them; it may read them.
 pub const STANDARD_TABLES: [(&str, &str); 2] = [
@@ -135,9 +136,9 @@ pub struct Function {
     pub owner: String,
     /// Rights on it.
     pub grants: Vec<Grant>,
-    /// Its body.
+    /// SHA-256 of its body in hex, where it has the name of a standard function.
     #[serde(default)]
-    pub body: Option<String>,
+    pub body_sha256: Option<String>,
     /// It runs with its owner's rights.
     #[serde(default)]
     pub definer: bool,
@@ -339,6 +340,10 @@ pub fn schema_changes(wanted: &Wanted<'_>, now: &Observed) -> Vec<Change> {
             add("create what every tenant has beside its template", Sql::new(sql));
         }
     }
+    add(
+        "take triggers from the tables that are tenantctl's own",
+        strays(wanted, &mine),
+    );
     add("create the functions of audit and limits", functions(wanted, &mine));
     add("take back rights that nobody is to have", revokes(wanted, &mine));
     add("grant the tenant its rows, not its structure", grants(wanted, &mine));
@@ -591,6 +596,43 @@ fn ownership(wanted: &Wanted<'_>, now: &Observed) -> Sql {
     }
 }
 
+/// What is the owner's alone has no trigger: one that a tenant put there would run with the owner's rights.
+fn strays(wanted: &Wanted<'_>, now: &Observed) -> Sql {
+    let ours = now
+        .relations
+        .iter()
+        .filter(|r| is_standard_table(&r.name) && r.kind == 'r');
+    ours.flat_map(|r| r.triggers.iter().map(move |t| (r, t)))
+        .fold(Sql::default(), |sql, (relation, trigger)| {
+            sql.text("DROP TRIGGER ")
+                .ident(&trigger.name)
+                .text(" ON ")
+                .qualified(wanted.schema, &relation.name)
+                .text(";\n")
+        })
+}
+
+/// Keeps a table of tenantctl's own from getting a trigger or rule until the transaction ends, and ends it with SQLSTATE
+/// [`HAS_TRIGGER`] when it has one: what writes there next would run it. Writers are not held up.
+pub fn without_triggers(schema: &str, table: &str) -> Sql {
+    Sql::new("LOCK TABLE ")
+        .qualified(schema, table)
+        .text(
+            " IN SHARE UPDATE EXCLUSIVE MODE;
+SELECT pg_catalog.sqrt(CASE WHEN c.relhasrules OR EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid)
+    THEN -1 ELSE 1 END)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = ",
+        )
+        .literal(schema)
+        .text(" AND c.relname = ")
+        .literal(table)
+        .text(";\n")
+}
+
+/// The SQLSTATE of [`without_triggers`]: the root of a negative number.
+pub const HAS_TRIGGER: &str = "2201F";
+
 /// Settings of a standard function. A tenant's own would follow it otherwise: names would resolve on its search path,
 /// and floating point numbers could be written to the log with fewer digits than they have.
 fn settings(schema: &str, function: &str) -> Vec<String> {
@@ -606,7 +648,7 @@ fn functions(wanted: &Wanted<'_>, now: &Observed) -> Sql {
     for (name, body) in STANDARD_FUNCTIONS {
         let as_wanted = now.functions.iter().any(|f| {
             f.signature == format!("{name}()")
-                && f.body.as_deref() == Some(body)
+                && f.body_sha256.as_deref() == Some(hex(&Sha256::digest(body.as_bytes())).as_str())
                 && f.definer
                 && f.trigger
                 && f.settings
@@ -904,17 +946,17 @@ fn triggers(wanted: &Wanted<'_>, now: &Observed) -> (Sql, Sql, Sql) {
     if !now.relations.iter().any(|r| r.name == "tenant_usage") {
         changed.extend(counted.iter().map(|limit| limit.table));
     }
-    let recount = recount(now, &counted, &changed);
+    let recount = recount(wanted, now, &counted, &changed);
     (audit, limits, recount)
 }
 
 /// Counts anew what limit triggers were changed for. A new tenant has nothing to count.
-fn recount(now: &Observed, counted: &[&CountedLimit], changed: &BTreeSet<&str>) -> Sql {
+fn recount(wanted: &Wanted<'_>, now: &Observed, counted: &[&CountedLimit], changed: &BTreeSet<&str>) -> Sql {
     if now.fresh || changed.is_empty() {
         return Sql::default();
     }
     // Row security is on for the owner too, whose policies stand by now; `off` would raise an error instead.
-    let mut sql = Sql::new("SET LOCAL row_security = on;\n");
+    let mut sql = Sql::new("SET LOCAL row_security = on;\n").append(without_triggers(wanted.schema, "tenant_usage"));
     for limit in COUNTED_LIMITS.iter().filter(|l| changed.contains(l.table)) {
         sql = sql
             .text("DELETE FROM tenant_usage WHERE resource = ")

@@ -65,9 +65,11 @@ impl Ui {
     /// Kind `store` when stdout cannot be written; a reader that went away is no error.
     pub fn result(&self, result: &impl Render) -> Result<()> {
         let text = match self.output {
-            OutputFormat::Json => serde_json::to_string_pretty(result)
-                .map_err(|e| Error::new(ErrorKind::Unknown, "cannot write the result as JSON").with_cause(e))?,
-            OutputFormat::Text => result.text(self),
+            OutputFormat::Json => plain_json(
+                &serde_json::to_string_pretty(result)
+                    .map_err(|e| Error::new(ErrorKind::Unknown, "cannot write the result as JSON").with_cause(e))?,
+            ),
+            OutputFormat::Text => harmless(&result.text(self)),
         };
         if text.is_empty() {
             Ok(())
@@ -95,8 +97,8 @@ impl Ui {
     /// What the operating system said.
     pub fn must_result(&self, result: &impl Render) -> std::io::Result<()> {
         let text = match self.output {
-            OutputFormat::Json => serde_json::to_string_pretty(result)?,
-            OutputFormat::Text => result.text(self),
+            OutputFormat::Json => plain_json(&serde_json::to_string_pretty(result)?),
+            OutputFormat::Text => harmless(&result.text(self)),
         };
         if text.is_empty() {
             Ok(())
@@ -217,7 +219,7 @@ impl Ui {
 
     fn stderr(text: &str) {
         // Nobody left to tell when stderr is gone.
-        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        let _ = std::io::stderr().lock().write_all(harmless(text).as_bytes());
     }
 }
 
@@ -229,17 +231,78 @@ fn paint(on: bool, code: &str, text: &str) -> String {
     }
 }
 
-/// Text of somebody else's for a terminal: control characters, which it could obey, as `\u{..}`.
-pub fn printable(text: &str) -> String {
+/// What a terminal may be shown: lines, and the colours that [`paint`] makes. Names and values of tenants, and what the
+/// server quotes of them, may hold control characters that a terminal would obey; they become `\u{..}`.
+fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| is_obeyed(c) && c != '\n') {
+        shown.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let colour = rest.strip_prefix("\u{1b}[").and_then(|code| {
+            let end = code.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+            code[end..].starts_with('m').then_some("\u{1b}[".len() + end + 1)
+        });
+        let taken = if let Some(length) = colour {
+            shown.push_str(&rest[..length]);
+            length
+        } else {
+            let control: String = rest.chars().take(1).collect();
+            shown.push_str(&printable(&control));
+            control.len()
+        };
+        rest = &rest[taken..];
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// JSON whose strings hold no control character as it is; serde leaves those above ASCII.
+fn plain_json(text: &str) -> String {
+    if !text.chars().any(|c| c.is_control() && c != '\n') {
+        return text.to_owned();
+    }
     text.chars()
-        .map(|c| {
-            if c.is_control() {
-                c.escape_unicode().to_string()
-            } else {
-                c.to_string()
-            }
+        .map(|c| match c {
+            '\n' => "\n".to_owned(),
+            c if c.is_control() => format!("\\u{:04x}", u32::from(c)),
+            c => c.to_string(),
         })
         .collect()
+}
+
+/// Takes JSON in pieces of whole characters and passes it on without control characters in its strings.
+pub struct JsonOut<'a>(pub &'a mut dyn Write);
+
+impl Write for JsonOut<'_> {
+    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
+        match std::str::from_utf8(piece) {
+            Ok(text) => self.0.write_all(plain_json(text).as_bytes())?,
+            Err(_) => self.0.write_all(piece)?,
+        }
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Text of somebody else's for a terminal: what it would obey, or what would reverse the direction of writing, as `\u{..}`.
+pub fn printable(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_obeyed(c) {
+            clean.extend(c.escape_default());
+        } else {
+            clean.push(c);
+        }
+    }
+    clean
+}
+
+fn is_obeyed(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A duration in milliseconds for people: `8.1 ms`, `2.35 s`.
@@ -286,6 +349,12 @@ mod tests {
         assert_eq!(milliseconds(2350.0), "2.35 s");
         assert_eq!(bytes(512), "512 B");
         assert_eq!(bytes(40 * 1024), "40.0 KiB");
+        assert_eq!(
+            harmless("a\u{1b}[31mred\u{1b}[0m\n\u{1b}[2J\u{9b}5m\u{7}é"),
+            "a\u{1b}[31mred\u{1b}[0m\n\\u{1b}[2J\\u{9b}5m\\u{7}é"
+        );
+        assert_eq!(printable("a\u{1b}[2Jb\nc\u{202e}d é"), "a\\u{1b}[2Jb\\nc\\u{202e}d é");
+        assert_eq!(plain_json("\"\u{9b}\"\n"), "\"\\u009b\"\n");
         assert_eq!(count(1, "tenant"), "1 tenant");
         assert_eq!(count(0, "tenant"), "0 tenants");
     }

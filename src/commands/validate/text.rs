@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use crate::ui::{Ui, count, milliseconds};
+use crate::ui::{Ui, count, milliseconds, printable};
 use crate::validate::checks;
 use crate::validate::report::Report;
 use crate::validate::suppress::Suppressed;
@@ -185,30 +185,4 @@ fn skipped(report: &Report, ui: &Ui, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out)?;
     }
     Ok(())
-}
-
-/// Text without anything that a terminal would obey or that would reverse its direction: names are not ours.
-pub fn printable(text: &str) -> String {
-    let harmless = |c: char| {
-        !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut clean = String::with_capacity(text.len());
-    for c in text.chars() {
-        if harmless(c) {
-            clean.push(c);
-        } else {
-            clean.extend(c.escape_default());
-        }
-    }
-    clean
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_cannot_move_the_cursor() {
-        assert_eq!(printable("a\u{1b}[2Jb\nc\u{202e}d é"), "a\\u{1b}[2Jb\\nc\\u{202e}d é");
-    }
 }

@@ -550,7 +550,7 @@ pub const MUTATIONS: &[Mutation] = &[
         undo: "ALTER TABLE {other_schema}.portfolios DROP mut_trade",
     },
     Mutation {
-        name: "function_elsewhere",
+        name: "trigger_function_elsewhere",
         checks: &["cross_schema"],
         tenant: true,
         object: "function mut_functions.count_trades()",
