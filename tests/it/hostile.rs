@@ -194,16 +194,39 @@ fn caught(db: &Db) -> Vec<Vec<String>> {
 /// as anybody but the tenant, none leaks the neighbour, and the terminal gets no control characters.
 #[test]
 fn nothing_that_a_tenant_plants_runs_as_the_admin() {
+    planted(false);
+}
+
+/// The same for an admin who has CREATEROLE and the database, and is no superuser.
+#[test]
+fn nothing_that_a_tenant_plants_runs_as_a_lesser_admin() {
+    planted(true);
+}
+
+fn planted(lesser: bool) {
     let cluster = crate::support::start(&tenantctl::cluster::Options {
         settings: crate::support::fast(),
         ..Default::default()
     });
-    let db = Db::on(&cluster);
+    let mut db = Db::on(&cluster);
+    let superuser = db.url.clone();
+    if lesser {
+        db.sql(&format!(
+            "CREATE ROLE dba LOGIN CREATEROLE PASSWORD 'dba'; ALTER DATABASE {} OWNER TO dba",
+            db.name
+        ));
+        db.url = db.url.replace("//postgres@", "//dba:dba@");
+    }
     db.run(&["init"]).success();
     let mut made = db.provision(&["evil", "good"]);
     made.sort_by(|a, b| a.id.cmp(&b.id));
     let (evil, good) = (&made[0], &made[1]);
-    let login = |made: &Made| made.url(&db).replace(&host(crate::support::cluster()), &host(&cluster));
+    // The commands run as the admin, the scenery is set as the superuser.
+    let admin = std::mem::replace(&mut db.url, superuser);
+    let login = |made: &Made| {
+        let (ours, shared) = (host(&cluster), host(crate::support::cluster()));
+        made.url(&db).replace(&shared, &ours)
+    };
     let secret = "known to good alone";
     sql(
         &login(good),
@@ -229,8 +252,13 @@ fn nothing_that_a_tenant_plants_runs_as_the_admin() {
     ));
     let before = crate::support::anatomy(&db, &good.schema);
     let held = crate::support::hold(&login(evil), "SELECT 1");
+    let run = |args: &[&str]| {
+        let mut cmd = db.command(args);
+        cmd.command.env("DATABASE_URL", &admin);
+        cmd.finish()
+    };
     for args in COMMANDS {
-        let run = db.run(args);
+        let run = run(args);
         let code = run.0.status.code();
         assert!(matches!(code, Some(0 | 1 | 4)), "{args:?}: {code:?}\n{}", run.stderr());
         let text = format!("{}{}", run.stdout(), run.stderr());
@@ -249,11 +277,11 @@ fn nothing_that_a_tenant_plants_runs_as_the_admin() {
     drop(held);
     assert_eq!(crate::support::anatomy(&db, &good.schema), before);
     // What it has put outside its schema keeps it from being dropped, until somebody has looked at that.
-    db.run(&["drop", "evil", "--yes", "--disconnect"])
+    run(&["drop", "evil", "--yes", "--disconnect"])
         .exits(4)
         .says(&["cast from"]);
     db.sql(&format!("DROP CAST ({}.pair AS text)", evil.schema));
-    db.run(&["drop", "evil", "--yes", "--disconnect"]).success();
+    run(&["drop", "evil", "--yes", "--disconnect"]).success();
     assert_eq!(caught(&db), Vec::<Vec<String>>::new());
 }
 
