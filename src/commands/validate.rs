@@ -23,7 +23,7 @@ use crate::validate::checks::{self, Check};
 use crate::validate::probe::{self, Mode, Probe, ProbeReport};
 use crate::validate::report::{Report, Rules, Skipped};
 use crate::validate::run::{self, Outcome, Request, Scope};
-use crate::validate::{Severity, junit, sarif};
+use crate::validate::{Severity, junit, sarif, suppress};
 
 /// Runs the command.
 ///
@@ -55,8 +55,10 @@ pub async fn run(ctx: &Context<'_>, args: &ValidateArgs) -> Result<Status> {
         let report = probe(ctx, args, &outcome).await?;
         outcome.add_probe(report, &selection.probed);
     }
+    let opted_out = suppress::opted_out(&mut outcome, &ctx.settings.config.hardening.off);
     let report = Report::new(
         outcome,
+        opted_out,
         &request.scope,
         selection.skipped,
         &ctx.settings.config.validate.suppress,

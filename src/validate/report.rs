@@ -69,6 +69,7 @@ impl Report {
     /// Suppresses, sorts and judges.
     pub fn new(
         mut outcome: Outcome,
+        mut opted_out: Vec<Suppressed>,
         scope: &Scope,
         skipped: Vec<Skipped>,
         suppressions: &[Suppression],
@@ -76,6 +77,7 @@ impl Report {
         duration: Duration,
     ) -> Self {
         let (mut suppressed, notes) = suppress::apply(&mut outcome, suppressions);
+        suppressed.append(&mut opted_out);
         outcome.findings.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
         suppressed.sort_unstable_by(|a, b| order(&a.finding).cmp(&order(&b.finding)));
         let mut report = Self {
@@ -243,6 +245,7 @@ pub(super) mod tests {
         let took = Duration::from_micros(12_345);
         Report::new(
             outcome(findings),
+            Vec::new(),
             &Scope::All,
             skipped,
             &[suppression, expired],
@@ -293,6 +296,7 @@ pub(super) mod tests {
         let quiet = outcome(vec![finding("a", Severity::Medium, None, "x")]);
         let report = Report::new(
             quiet,
+            Vec::new(),
             &Scope::All,
             Vec::new(),
             &[],
@@ -306,11 +310,27 @@ pub(super) mod tests {
     fn no_tenant_and_no_check_prove_nothing() {
         let mut none = outcome(Vec::new());
         none.tenants_checked = 0;
-        let report = Report::new(none, &Scope::All, Vec::new(), &[], rules(None, false), Duration::ZERO);
+        let report = Report::new(
+            none,
+            Vec::new(),
+            &Scope::All,
+            Vec::new(),
+            &[],
+            rules(None, false),
+            Duration::ZERO,
+        );
         assert!(!report.passed && report.why[0].contains("has no tenant"));
         let mut none = outcome(Vec::new());
         none.checks.retain(|run| run.status == Ended::Unknown);
-        let report = Report::new(none, &Scope::All, Vec::new(), &[], rules(None, false), Duration::ZERO);
+        let report = Report::new(
+            none,
+            Vec::new(),
+            &Scope::All,
+            Vec::new(),
+            &[],
+            rules(None, false),
+            Duration::ZERO,
+        );
         assert!(!report.passed && report.why[0].contains("no check"));
     }
 }

@@ -1,6 +1,6 @@
 //! Findings that the configuration says are acceptable for a time.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ pub struct Suppressed {
     pub finding: Finding,
     /// Why it is acceptable.
     pub reason: String,
-    /// The last day on which that holds.
+    /// The last day on which that holds; `revoked` where the configuration opts out of a line for good.
     pub expires: String,
 }
 
@@ -39,6 +39,38 @@ pub struct Note {
     pub check: String,
     /// In words, with the place in the file.
     pub message: String,
+}
+
+/// What the probe finds out of a line of the hardening standard; the checks of the catalog have the line's own name.
+const PROBED_LINES: [(&str, &str); 4] = [
+    ("probe_temp", "database_public"),
+    ("probe_language", "language_public"),
+    ("probe_builtin", "builtin_functions"),
+    ("probe_statistics", "statistics_views"),
+];
+
+/// Takes the findings out that are about a line of the hardening standard which the configuration does not want.
+pub fn opted_out(outcome: &mut Outcome, off: &BTreeSet<String>) -> Vec<Suppressed> {
+    if off.is_empty() {
+        return Vec::new();
+    }
+    let line = |finding: &Finding| {
+        let probed = PROBED_LINES.iter().find(|(check, _)| *check == finding.check);
+        let line = probed.map_or(finding.check.as_str(), |(_, line)| line);
+        off.contains(line).then(|| line.to_owned())
+    };
+    let mut suppressed = Vec::new();
+    for finding in std::mem::take(&mut outcome.findings) {
+        match line(&finding) {
+            Some(line) => suppressed.push(Suppressed {
+                finding,
+                reason: format!("hardening.{line} is off in the configuration"),
+                expires: "revoked".into(),
+            }),
+            None => outcome.findings.push(finding),
+        }
+    }
+    suppressed
 }
 
 /// Takes the findings out that a suppression covers, and tells what became of the suppressions.
