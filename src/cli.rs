@@ -162,7 +162,8 @@ pub enum Command {
     /// Run the whole story on a throw-away cluster
     ///
     /// Starts a PostgreSQL of its own from the binaries on this machine, prepares it, makes three tenants with trading
-    /// data, tries to read one as another, prints timings, and cleans up.
+    /// data, tries to read one as another, hardens it, proves its isolation, makes a mistake, finds and mends it,
+    /// prints timings, and cleans up.
     Demo(DemoArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),

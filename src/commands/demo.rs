@@ -12,6 +12,8 @@ use crate::cli::{DemoArgs, Global};
 use crate::cluster::{Binaries, Cluster, Options};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fleet::Work;
+use crate::hardener::secure_database;
 use crate::interrupt::Interrupt;
 use crate::pg::conninfo::ConnInfo;
 use crate::pg::session::{Connector, Session, SessionLimits, column};
@@ -19,7 +21,8 @@ use crate::pg::sql::Sql;
 use crate::provisioner::{Provisioned, Request};
 use crate::settings::Settings;
 use crate::ui::table::Grid;
-use crate::ui::{Render, Ui, bytes, milliseconds};
+use crate::ui::{Render, Ui, bytes, count, milliseconds};
+use crate::validate::{checks, run};
 
 /// The demo's database.
 const DATABASE: &str = "tradesage";
@@ -38,6 +41,8 @@ pub struct Story {
     pub tenants: Vec<TenantStory>,
     /// What one tenant tried on another, and what the server said.
     pub attacks: Vec<Attack>,
+    /// What `validate --all` said, before and after a mistake.
+    pub proofs: Vec<Proof>,
     /// How to connect, with `--keep`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<Kept>,
@@ -69,6 +74,19 @@ pub struct Attack {
     pub answer: String,
     /// Whether that was a refusal.
     pub refused: bool,
+}
+
+/// One run of `validate --all`.
+#[derive(Debug, Serialize)]
+pub struct Proof {
+    /// When.
+    pub when: &'static str,
+    /// Checks that were run to their end.
+    pub checks: usize,
+    /// What was found about tenants, as sentences.
+    pub findings: Vec<String>,
+    /// Whether that is what was to be found.
+    pub as_expected: bool,
 }
 
 /// A cluster left running.
@@ -122,6 +140,21 @@ impl Render for Story {
                 ui.bad("SUCCEEDED")
             };
             text.push_str(&format!("  {:<42} {verdict}  {}\n", a.attempt, ui.dim(&a.answer)));
+        }
+        text.push_str(&format!(
+            "\n{}\n",
+            ui.bold("The proof of isolation, in the live database:")
+        ));
+        for p in &self.proofs {
+            let found = match p.findings.len() {
+                0 => "nothing found on any tenant".to_owned(),
+                n => format!("{} found", count(n, "hole")),
+            };
+            let verdict = if p.as_expected { ui.good(&found) } else { ui.bad(&found) };
+            text.push_str(&format!("  {:<42} {verdict} by {}\n", p.when, count(p.checks, "check")));
+            for finding in &p.findings {
+                text.push_str(&format!("    {}\n", ui.dim(finding)));
+            }
         }
         text.push_str(&format!("\n{}\n", ui.bold("Timings")));
         for (what, ms) in &self.timings_ms {
@@ -207,6 +240,35 @@ pub async fn run(ui: &Ui, interrupt: &Interrupt, global: &Global, args: &DemoArg
     }
     steps.done("attack: one tenant against another");
     drop(logins);
+
+    let hardener = super::secure::hardener(&ctx, &session);
+    secure_database(&session, |_| true, &hardener).await?;
+    steps.done("secure: the database, line by line");
+    story
+        .proofs
+        .push(proof(&ctx, "hardened", |found| found.is_empty()).await?);
+    steps.done("validate: every check over every tenant");
+    if let [neighbour, victim, ..] = &made[..] {
+        mistake(&session, neighbour, victim).await?;
+        let trades = format!("table {}.trades", victim.schema_name);
+        story.proofs.push(
+            proof(&ctx, "after a mistaken GRANT to the neighbour", |found| {
+                !found.is_empty()
+                    && found
+                        .iter()
+                        .all(|f| f.contains(&trades) || f.contains(victim.schema_name.as_str()))
+            })
+            .await?,
+        );
+        let tenant = catalog::tenants::find_one(&session, &victim.tenant_id).await?;
+        for planned in hardener.plan(&session, &[tenant]).await? {
+            hardener.one(&session, &planned).await?;
+        }
+        story
+            .proofs
+            .push(proof(&ctx, "after secure", |found| found.is_empty()).await?);
+        steps.done("a mistake: found, mended, proven");
+    }
     drop(session);
 
     if args.keep {
@@ -226,11 +288,13 @@ pub async fn run(ui: &Ui, interrupt: &Interrupt, global: &Global, args: &DemoArg
         story.timings_ms = steps.timings;
         ui.result(&story)?;
     }
-    Ok(if story.attacks.iter().all(|a| a.refused) {
-        Status::Done
-    } else {
-        Status::Partly
-    })
+    Ok(
+        if story.attacks.iter().all(|a| a.refused) && story.proofs.iter().all(|p| p.as_expected) {
+            Status::Done
+        } else {
+            Status::Partly
+        },
+    )
 }
 
 /// Makes the demo's database, and settings that lead to it and nowhere else.
@@ -307,6 +371,41 @@ async fn describe(admin: &Session, login: &Session, tenant: &Provisioned) -> Res
         provisioning_time_ms: tenant.provisioning_time_ms,
         rows,
         size_bytes: relations.iter().filter_map(|r| r.bytes).sum(),
+    })
+}
+
+/// What an operator does in a hurry.
+async fn mistake(session: &Session, neighbour: &Provisioned, victim: &Provisioned) -> Result<()> {
+    let sql = Sql::new("GRANT USAGE ON SCHEMA ")
+        .ident(victim.schema_name.as_str())
+        .text(" TO ")
+        .ident(&neighbour.role_name)
+        .text("; GRANT SELECT ON ")
+        .qualified(victim.schema_name.as_str(), "trades")
+        .text(" TO ")
+        .ident(&neighbour.role_name);
+    session.batch(&sql, "make a mistake").await
+}
+
+/// `validate --all`, and whether it says of the tenants what it is to say.
+async fn proof(ctx: &Context<'_>, when: &'static str, expected: impl Fn(&[String]) -> bool) -> Result<Proof> {
+    let request = run::Request {
+        checks: checks::all().iter().filter(|check| !check.is_probed()).collect(),
+        scope: run::Scope::All,
+        jobs: 2,
+        timeout: std::time::Duration::from_secs(60),
+    };
+    let connector = &ctx.settings.connector;
+    let outcome = run::run(connector.connect().await?, connector, &request, ctx.interrupt, || {}).await?;
+    let tenants = outcome.findings.iter().filter(|f| f.tenant_id.is_some());
+    let findings: Vec<String> = tenants
+        .map(|f| format!("{}: {}: {}", f.severity, f.object, f.detail))
+        .collect();
+    Ok(Proof {
+        when,
+        checks: outcome.checks.iter().filter(|c| c.status == run::Ended::Done).count(),
+        as_expected: expected(&findings) && outcome.unknown.is_empty(),
+        findings,
     })
 }
 

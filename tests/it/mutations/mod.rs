@@ -254,6 +254,15 @@ fn every_break_of_a_hardened_database_is_found() {
             ));
         }
     }
+    // Without the registry a lesser admin proves nothing, and is told so.
+    let (registry, cases): (Vec<_>, Vec<_>) = cases
+        .into_iter()
+        .partition(|c| c.mutation.object.contains("tenantctl.migrations"));
+    for case in &registry {
+        if let Err(error) = case.run(case.mutation.undo) {
+            wrong.push(format!("cannot undo together {error}"));
+        }
+    }
     // An admin who may not look everywhere finds a break, or says that its check could not be made.
     let report = lesser(&db);
     let (seen, unknown) = (list(&report, "findings"), list(&report, "unknown"));
