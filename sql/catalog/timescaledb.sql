@@ -1,6 +1,6 @@
--- Where timescaledb is installed in this database: the schema of its functions, who else may create functions there
+-- Where timescaledb is installed in this database: the schema of its functions, its version, who else may create functions there
 -- (superusers, the schema's owner and this session's user apart), and which create_hypertable are not the extension's.
-SELECT n.nspname::text AS schema,
+SELECT n.nspname::text AS schema, e.extversion::text AS version,
     ARRAY(
         SELECT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE x.grantee::pg_catalog.regrole::text END
         FROM pg_catalog.aclexplode(COALESCE(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) x
