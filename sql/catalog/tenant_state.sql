@@ -8,9 +8,14 @@ SELECT n.nspname::text AS schema_name, pg_catalog.json_build_object(
             CASE WHEN x.grantee <> 0 THEN pg_catalog.pg_get_userbyid(x.grantee) ELSE '' END, x.privilege_type, x.is_grantable)), '[]')
         FROM pg_catalog.aclexplode(COALESCE(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) x
         WHERE x.grantee <> n.nspowner),
+    'owner_lacks', pg_catalog.pg_get_userbyid(n.nspowner) = 'tenantctl_owner'
+        AND COALESCE(NOT n.nspacl OPERATOR(pg_catalog.@>) 'tenantctl_owner=UC/tenantctl_owner'::pg_catalog.aclitem, false),
     'relations', (
         SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(
             'name', c.relname, 'kind', c.relkind, 'owner', pg_catalog.pg_get_userbyid(c.relowner),
+            -- Revoked from its own owner: foreign keys, audit and limits run with these.
+            'owner_lacks', pg_catalog.pg_get_userbyid(c.relowner) = 'tenantctl_owner' AND COALESCE(NOT c.relacl OPERATOR(pg_catalog.@>)
+                CASE c.relkind WHEN 'S' THEN 'tenantctl_owner=rU/tenantctl_owner' ELSE 'tenantctl_owner=arwd/tenantctl_owner' END::pg_catalog.aclitem, false),
             'row_security', c.relrowsecurity, 'forced', c.relforcerowsecurity,
             'grants', (
                 SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_array(

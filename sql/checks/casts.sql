@@ -13,7 +13,7 @@ WITH tenants AS MATERIALIZED (
     -- Those between a range and its multirange come from the server.
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_cast'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'i')
 )
-SELECT DISTINCT ON (s.tenant_id, c.oid) 'critical' AS severity, s.tenant_id, s.schema_name,
+(SELECT DISTINCT ON (s.tenant_id, c.oid) 'critical' AS severity, s.tenant_id, s.schema_name,
     pg_catalog.format('cast (%s AS %s)', pg_catalog.format_type(c.castsource, NULL), pg_catalog.format_type(c.casttarget, NULL)) AS object,
     pg_catalog.format('it %s%s', CASE c.castcontext WHEN 'i' THEN 'applies without being asked for' WHEN 'a' THEN 'applies on assignment' ELSE 'applies where it is written' END,
         COALESCE(' and runs ' || pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(f.proname), '')) AS detail,
@@ -24,4 +24,13 @@ LEFT JOIN pg_catalog.pg_type b ON b.oid = c.casttarget
 LEFT JOIN pg_catalog.pg_proc f ON f.oid = c.castfunc
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace
 JOIN spaces s ON s.namespace IN (a.typnamespace, b.typnamespace, f.pronamespace)
-ORDER BY s.tenant_id, c.oid
+ORDER BY s.tenant_id, c.oid)
+UNION ALL
+-- Between two of the server's own types it changes what every query means.
+SELECT 'high', NULL, NULL, pg_catalog.format('cast (%s AS %s)', pg_catalog.format_type(c.castsource, NULL), pg_catalog.format_type(c.casttarget, NULL)),
+    'it is between two built-in types and not the server''s, so that it works in every query of everybody',
+    pg_catalog.format('DROP CAST (%s AS %s);', pg_catalog.format_type(c.castsource, NULL), pg_catalog.format_type(c.casttarget, NULL))
+FROM custom c
+WHERE c.castsource < 16384 AND c.casttarget < 16384
+AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_cast'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 2, 4

@@ -19,7 +19,9 @@ WITH tenants AS MATERIALIZED (
 ),
 -- Looked for with NOT IN: that is one hash table, whatever the planner estimates.
 made AS MATERIALIZED (
-    SELECT t.structure_xid FROM tenantctl.tenants t WHERE t.structure_xid IS NOT NULL
+    -- Believed where the schema itself is of that transaction: the registry alone could name any.
+    SELECT t.structure_xid FROM tenantctl.tenants t JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name::pg_catalog.name
+    WHERE n.xmin = t.structure_xid
 ), written AS MATERIALIZED (
     SELECT d.classid, d.objid, d.objsubid, d.refclassid, d.refobjid, d.deptype
     FROM pg_catalog.pg_depend d
@@ -142,7 +144,10 @@ made AS MATERIALIZED (
     JOIN spaces s ON s.tenant_id = CASE WHEN c.inherits THEN COALESCE(c.tenant, c.ref_tenant) ELSE COALESCE(c.ref_tenant, c.tenant) END
 )
 SELECT DISTINCT ON (d.victim, d.object)
-    CASE WHEN d.ref_tenant IS NULL AND NOT d.inherits THEN 'medium' ELSE d.severity END AS severity,
+    CASE WHEN d.ref_tenant IS NULL AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND EXISTS (
+            SELECT FROM pg_catalog.pg_proc f JOIN pg_catalog.pg_roles o ON o.oid = f.proowner
+            WHERE f.oid = d.refobjid AND NOT o.rolsuper AND o.rolname <> 'tenantctl_owner') THEN 'critical'
+        WHEN d.ref_tenant IS NULL AND NOT d.inherits THEN 'medium' ELSE d.severity END AS severity,
     d.victim AS tenant_id, d.schema_name, d.object,
     CASE WHEN d.inherits THEN pg_catalog.format('its rows are also those of %s, which is in another schema', d.reference)
         WHEN d.ref_tenant IS NULL THEN pg_catalog.format('it depends on %s, outside of the tenant''s schema', d.reference)

@@ -35,7 +35,9 @@ pinned AS MATERIALIZED (
     JOIN versions v ON v.template = t.template AND v.version = t.template_version AND v.same_server
     JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name
 ), made AS MATERIALIZED (
-    SELECT t.structure_xid FROM tenantctl.tenants t WHERE t.structure_xid IS NOT NULL
+    -- Believed where the schema itself is of that transaction: the registry alone could name any.
+    SELECT t.structure_xid FROM tenantctl.tenants t JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name::pg_catalog.name
+    WHERE n.xmin = t.structure_xid
 ),
 -- The few rows that no provisioning wrote, from whatever schema, before anything is joined to them.
 written AS MATERIALIZED (

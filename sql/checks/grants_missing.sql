@@ -80,4 +80,18 @@ FROM wanted w CROSS JOIN LATERAL pg_catalog.unnest(w.allowed) a (privilege)
 WHERE w.role <> '4294967295' AND NOT EXISTS (
     SELECT FROM pg_catalog.aclexplode(w.acl) x WHERE x.grantee = w.role AND x.privilege_type = a.privilege)
 GROUP BY w.tenant_id, w.schema_name, w.object
+UNION ALL
+-- Foreign keys, audit and limits run as the owner.
+SELECT 'medium', p.tenant_id::text, p.schema_name::text,
+    pg_catalog.format('%s %I.%I', CASE c.relkind WHEN 'v' THEN 'view' WHEN 'S' THEN 'sequence' ELSE 'table' END, p.schema_name, c.relname),
+    'tenantctl_owner lacks rights on what it owns, so that the tenant''s writes may fail', pg_catalog.format('tenantctl secure %s', p.tenant_id)
+FROM places p JOIN pg_catalog.pg_class c ON c.relnamespace = p.namespace AND c.relkind IN ('r', 'p', 'v', 'S')
+JOIN pg_catalog.pg_roles o ON o.oid = c.relowner AND o.rolname = 'tenantctl_owner'
+WHERE NOT c.relacl OPERATOR(pg_catalog.@>)
+    CASE c.relkind WHEN 'S' THEN 'tenantctl_owner=rU/tenantctl_owner' ELSE 'tenantctl_owner=arwd/tenantctl_owner' END::pg_catalog.aclitem
+UNION ALL
+SELECT 'medium', p.tenant_id::text, p.schema_name::text, pg_catalog.format('schema %I', p.schema_name),
+    'tenantctl_owner lacks rights on what it owns, so that the tenant''s writes may fail', pg_catalog.format('tenantctl secure %s', p.tenant_id)
+FROM places p JOIN pg_catalog.pg_roles o ON o.oid = p.nspowner AND o.rolname = 'tenantctl_owner'
+WHERE NOT p.nspacl OPERATOR(pg_catalog.@>) 'tenantctl_owner=UC/tenantctl_owner'::pg_catalog.aclitem
 ORDER BY 2, 4

@@ -72,11 +72,14 @@ FROM outside o CROSS JOIN LATERAL (
 ) i (type, identity)
 WHERE i.identity IS NOT NULL
 UNION ALL
-SELECT 'high', h.tenant_id::text, h.schema_name::text, pg_catalog.format('database %I', d.datname),
+SELECT CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_shdepend o WHERE o.dbid = d.oid AND o.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+            AND o.refobjid = pg_catalog.to_regrole('tenantctl_owner')) THEN 'medium' ELSE 'high' END,
+    h.tenant_id::text, h.schema_name::text, pg_catalog.format('database %I', d.datname),
     pg_catalog.format('role %I has rights on %s object%s in database %I; roles are shared by all databases of the cluster', h.role_name, pg_catalog.count(*),
         CASE pg_catalog.count(*) WHEN 1 THEN '' ELSE 's' END, d.datname),
-    pg_catalog.format('psql --dbname=%I --command=%L', d.datname, pg_catalog.format('DROP OWNED BY %I;', h.role_name))
+    -- What it is has to be looked at there: it may be a copy of this database, or that one's own.
+    pg_catalog.format('psql --dbname=%I --command=%L', d.datname, pg_catalog.format('SELECT pg_describe_object(classid, objid, objsubid) FROM pg_shdepend WHERE refobjid = %L::regrole AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())', h.role_name))
 FROM held h JOIN pg_catalog.pg_database d ON d.oid = h.dbid
 WHERE d.datname <> pg_catalog.current_database()
-GROUP BY h.tenant_id, h.schema_name, h.role_name, d.datname
+GROUP BY h.tenant_id, h.schema_name, h.role_name, d.datname, d.oid
 ORDER BY 2, 4, 5

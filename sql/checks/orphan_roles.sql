@@ -4,7 +4,8 @@
 -- explain: objects there, that database's validate tells about it. One that has none anywhere, or that has some here without a
 -- explain: row, is a login that belongs to nobody: a tenant dropped by hand, whose password still works.
 WITH strangers AS MATERIALIZED (
-    SELECT r.oid, r.rolname, r.rolcanlogin FROM pg_catalog.pg_roles r
+    SELECT r.oid, r.rolname, r.rolcanlogin, r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolreplication AS strong
+    FROM pg_catalog.pg_roles r
     WHERE r.rolname ~ '^tenant_[0-9a-f]{12}_user$'
     AND NOT EXISTS (SELECT FROM tenantctl.tenants t WHERE t.role_name::pg_catalog.name = r.rolname)
 ), holdings AS (
@@ -14,12 +15,12 @@ WITH strangers AS MATERIALIZED (
     WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
     GROUP BY d.refobjid
 )
-SELECT CASE WHEN h.here THEN 'medium' ELSE 'low' END AS severity, NULL::text AS tenant_id, NULL::text AS schema_name,
+SELECT CASE WHEN s.strong THEN 'critical' WHEN h.here THEN 'medium' ELSE 'low' END AS severity, NULL::text AS tenant_id, NULL::text AS schema_name,
     pg_catalog.format('role %I', s.rolname) AS object,
     pg_catalog.format('no registry row here has this role, %s; %s', CASE WHEN h.here THEN 'but it has rights or objects in this database' ELSE 'and it has nothing in any database' END,
-        CASE WHEN s.rolcanlogin THEN 'it can log in' ELSE 'it cannot log in' END) AS detail,
+        CASE WHEN s.rolcanlogin THEN 'it can log in' ELSE 'it cannot log in' END || CASE WHEN s.strong THEN ' and has an attribute that no tenant has' ELSE '' END) AS detail,
     CASE WHEN h.here THEN pg_catalog.format('DROP OWNED BY %I; DROP ROLE %I;', s.rolname, s.rolname)
         ELSE pg_catalog.format('DROP ROLE %I;', s.rolname) END AS remedy
 FROM strangers s LEFT JOIN holdings h ON h.refobjid = s.oid
-WHERE h.here OR NOT COALESCE(h.elsewhere, false)
+WHERE s.strong OR h.here OR NOT COALESCE(h.elsewhere, false)
 ORDER BY 4

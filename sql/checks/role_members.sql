@@ -1,5 +1,5 @@
 -- check: role_members
--- title: members of tenants' roles and of their group that are no tenants
+-- title: members of tenants' roles, of their group and of their owner that need not be
 -- explain: Whoever is a member of a tenant's role can become that tenant, by way of any number of roles between, and reads and writes its data;
 -- explain: row security takes it for the tenant. The group may have tenants' roles as members only: anybody else in it connects where
 -- explain: tenants connect, and with ADMIN OPTION decides who is one. Tenants that are members of other tenants are told by role_memberships.
@@ -44,4 +44,21 @@ FROM edges e JOIN pg_catalog.pg_roles m ON m.oid = e.member
 WHERE e.roleid = pg_catalog.to_regrole('tenantctl_tenants') AND NOT m.rolname ~ '^tenant_[0-9a-f]{12}_user$' AND NOT m.rolsuper
 -- An admin hands out membership; what it hands to itself does no harm.
 AND NOT (EXISTS (SELECT FROM trusted q WHERE q.oid = m.oid) AND e.admin_option)
+UNION ALL
+-- An admin makes roles; who cannot, and acts as the owner all the same, reads and writes every tenant without need.
+SELECT 'medium', NULL, NULL, 'role tenantctl_owner',
+    pg_catalog.format('role %I, which cannot make roles and so is no admin, acts as the owner of every tenant', r.rolname) || '; roles are shared by all databases of the cluster',
+    pg_catalog.format('REVOKE tenantctl_owner FROM %I;', r.rolname)
+FROM trusted q JOIN pg_catalog.pg_roles r ON r.oid = q.oid
+WHERE NOT r.rolsuper AND NOT r.rolcreaterole AND r.rolname <> 'tenantctl_owner'
+AND pg_catalog.pg_has_role(r.oid, 'tenantctl_owner', 'USAGE')
+UNION ALL
+SELECT 'medium', NULL, NULL, pg_catalog.format('role %I', r.rolname),
+    CASE WHEN r.rolbypassrls THEN 'row security does not hold for it' ELSE pg_catalog.format('it has what %I has, and so every tenant''s rows', p.name) END || '; roles are shared by all databases of the cluster',
+    CASE WHEN r.rolbypassrls THEN pg_catalog.format('ALTER ROLE %I NOBYPASSRLS;', r.rolname) ELSE pg_catalog.format('REVOKE %I FROM %I;', p.name, r.rolname) END
+FROM pg_catalog.pg_roles r
+LEFT JOIN (VALUES ('pg_read_all_data'), ('pg_write_all_data')) p (name) ON pg_catalog.pg_has_role(r.oid, p.name::pg_catalog.name, 'USAGE')
+-- Those of tenants have checks of their own.
+WHERE NOT r.rolsuper AND r.oid >= 16384 AND r.rolname !~ '^(tenant_[0-9a-f]{12}_user|tenantctl_tenants|tenantctl_owner)$'
+AND (r.rolbypassrls OR p.name IS NOT NULL)
 ORDER BY 2, 4, 5

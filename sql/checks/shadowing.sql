@@ -60,4 +60,21 @@ AND NOT (f.tenant_id IS NOT NULL AND EXISTS (
     JOIN tenantctl.template_modules m ON m.template = o.template AND m.version = o.version AND m.ordinal = o.ordinal
     WHERE o.template = f.template AND m.module = ANY (f.modules) AND o.kind = f.kind
     AND (o.object = '{schema}.' || pg_catalog.replace(f.name, f.schema_name || '.', '{schema}.') OR f.kind = 'operator')))
+UNION ALL
+-- What somebody has put into pg_catalog itself is found first, whatever the search path says.
+SELECT 'critical', NULL, NULL, pg_catalog.format('%s pg_catalog.%s', u.kind, u.name),
+    'it is not the server''s, and stands where every query looks first', pg_catalog.format('DROP %s pg_catalog.%s;', pg_catalog.upper(u.kind), u.name)
+FROM (
+    SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass AS classid, f.oid, CASE f.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END AS kind,
+        pg_catalog.format('%I(%s)', f.proname, pg_catalog.oidvectortypes(f.proargtypes)) AS name
+    FROM pg_catalog.pg_proc f WHERE f.pronamespace = 'pg_catalog'::pg_catalog.regnamespace AND f.oid >= 16384
+    UNION ALL
+    SELECT 'pg_catalog.pg_operator'::pg_catalog.regclass, o.oid, 'operator', pg_catalog.format('%s (%s, %s)', o.oprname,
+        COALESCE(pg_catalog.format_type(NULLIF(o.oprleft, 0), NULL), 'NONE'), COALESCE(pg_catalog.format_type(NULLIF(o.oprright, 0), NULL), 'NONE'))
+    FROM pg_catalog.pg_operator o WHERE o.oprnamespace = 'pg_catalog'::pg_catalog.regnamespace AND o.oid >= 16384
+    UNION ALL
+    SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, CASE c.relkind WHEN 'v' THEN 'view' ELSE 'table' END, pg_catalog.quote_ident(c.relname)
+    FROM pg_catalog.pg_class c WHERE c.relnamespace = 'pg_catalog'::pg_catalog.regnamespace AND c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+) u
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = u.classid AND d.objid = u.oid AND d.deptype = 'e')
 ORDER BY 3, 4

@@ -24,6 +24,10 @@ WHERE NOT l.lanpltrusted AND f.oid >= 16384 AND x.grantee <> f.proowner
 AND f.prorettype NOT IN ('pg_catalog.language_handler'::pg_catalog.regtype, 'pg_catalog.fdw_handler'::pg_catalog.regtype)
 AND (x.grantee = 0 OR pg_catalog.pg_get_userbyid(x.grantee) ~ '^(tenant_[0-9a-f]{12}_user|tenantctl_tenants)$')
 AND NOT EXISTS (SELECT FROM trusted q WHERE q.oid = x.grantee)
+-- An aggregate is what its functions are; the constructors of a range type are the server's own.
+AND f.prokind <> 'a'
+AND NOT (f.proowner = 10 AND EXISTS (SELECT FROM pg_catalog.pg_depend i
+    WHERE i.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND i.objid = f.oid AND i.deptype = 'i'))
 AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
     WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = f.oid AND d.deptype = 'e')
 ORDER BY 4, 5

@@ -57,6 +57,7 @@ const FILES: &[(&str, &str)] = files![
     "policies",
     "public_schema_create",
     "registry_access",
+    "registry_integrity",
     "replication",
     "role_attributes",
     "role_members",

@@ -16,6 +16,9 @@ pub struct Observed {
     pub owner: String,
     /// Rights on the schema.
     pub grants: Vec<Grant>,
+    /// The owner has lost rights on its own schema.
+    #[serde(default)]
+    pub owner_lacks: bool,
     /// Tables, views, sequences and whatever else pg_class has in the schema, indexes excepted.
     pub relations: Vec<Relation>,
     /// Functions and procedures.
@@ -40,6 +43,9 @@ pub struct Relation {
     pub owner: String,
     /// Rights on it.
     pub grants: Vec<Grant>,
+    /// The owner has lost rights on it.
+    #[serde(default)]
+    pub owner_lacks: bool,
     /// Rights on its columns, by grantee (empty: PUBLIC).
     #[serde(default)]
     pub column_grantees: Vec<String>,
@@ -220,6 +226,7 @@ impl Observed {
                 .collect(),
             role: None,
             grants: Vec::new(),
+            owner_lacks: false,
             fresh: true,
         }
     }

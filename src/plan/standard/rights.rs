@@ -168,7 +168,32 @@ pub(super) fn grants(wanted: &Wanted<'_>, now: &Observed) -> Sql {
             to.entry((Kind::Table, &["SELECT"])).or_default().push(name);
         }
     }
-    to.into_iter().fold(Sql::default(), |mut sql, ((kind, rights), names)| {
+    let mut own = Sql::default();
+    if now.owner_lacks {
+        own = own
+            .text("GRANT ALL ON SCHEMA ")
+            .ident(wanted.schema)
+            .text(" TO ")
+            .ident(OWNER_ROLE)
+            .text(";\n");
+    }
+    for relation in now.relations.iter().filter(|r| r.owner_lacks) {
+        let kind = if relation.kind == 'S' {
+            Kind::Sequence
+        } else {
+            Kind::Table
+        };
+        own = kind
+            .names(
+                own.text("GRANT ALL ON ").text(kind.keyword()),
+                wanted.schema,
+                &[&relation.name],
+            )
+            .text(" TO ")
+            .ident(OWNER_ROLE)
+            .text(";\n");
+    }
+    to.into_iter().fold(own, |mut sql, ((kind, rights), names)| {
         sql = sql.text("GRANT ");
         for (i, right) in rights.iter().enumerate() {
             sql = if i == 0 { sql } else { sql.text(", ") }.text(right);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Observed, Wanted, without_triggers};
+use super::{Observed, Wanted, is_standard_table, without_triggers};
 use crate::pg::sql::Sql;
 use crate::tenant::AuditMode;
 
@@ -145,7 +145,12 @@ pub(super) fn triggers(wanted: &Wanted<'_>, now: &Observed) -> (Sql, Sql, Sql) {
     }
     let (mut audit, mut limits) = (Sql::default(), Sql::default());
     let mut changed: BTreeSet<&str> = BTreeSet::new();
-    for relation in now.relations.iter().filter(|r| matches!(r.kind, 'r' | 'p')) {
+    // Those on the tables that are tenantctl's own are gone already.
+    let tables = now
+        .relations
+        .iter()
+        .filter(|r| matches!(r.kind, 'r' | 'p') && !is_standard_table(&r.name));
+    for relation in tables {
         for trigger in &relation.triggers {
             if trigger.name.starts_with("tenantctl_")
                 && !due.contains_key(&(relation.name.as_str(), trigger.name.clone()))

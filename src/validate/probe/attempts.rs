@@ -521,7 +521,8 @@ pub fn on_own(own: &Target, world: &World) -> Vec<Attempt> {
                 let grant = grant(named("GRANT SELECT ON TABLE "), &to, RELATION, object.oid, "SELECT");
                 add("probe_grant", Critical, &name, "grant rights on it", grant);
             }
-            Shape::TriggerFunction => {
+            // One of the template's own harms nobody: a tenant cannot make triggers.
+            Shape::TriggerFunction if object.is_tools_own() => {
                 let sql = may("has_function_privilege", own.oid, object.oid, "EXECUTE");
                 add("probe_function", Medium, &name, "use it in triggers of its own", sql);
             }

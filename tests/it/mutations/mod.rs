@@ -305,7 +305,8 @@ fn every_break_of_a_hardened_database_is_found() {
         .filter(|id| !covered.contains(id))
         .collect();
     loud(&format!(
-        "mutation score: {alone} of {n} breaks found one at a time, {together} of {n} all at once, {claimed} of {n} found or said to be unknown by an admin without superuser, on {} tenants; {} of {} checks have one ({:.0} s)",
+        "mutation score: {alone} of {n} breaks found one at a time, {together} of {n} all at once, {claimed} of {} found or said to be unknown by an admin without superuser, on {} tenants; {} of {} checks have one ({:.0} s)",
+        cases.len(),
         made.len(),
         covered.len(),
         covered.len() + uncovered.len(),
