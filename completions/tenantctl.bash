@@ -368,7 +368,7 @@ _tenantctl() {
             return 0
             ;;
         tenantctl__subcmd__audit__subcmd__show)
-            opts="-l -o -q -v -h -V --table --operation --since --limit --database-url --config --output --quiet --verbose --log-format --color --no-progress --help --version"
+            opts="-l -o -q -v -h -V --table --operation --since --full --limit --database-url --config --output --quiet --verbose --log-format --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1548,7 +1548,7 @@ _tenantctl() {
             return 0
             ;;
         tenantctl__subcmd__secure)
-            opts="-t -j -o -q -v -h -V --all --tier --database --jobs --dry-run --database-url --config --output --quiet --verbose --log-format --color --no-progress --help --version"
+            opts="-t -j -o -q -v -h -V --all --tier --database --recount --jobs --dry-run --database-url --config --output --quiet --verbose --log-format --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

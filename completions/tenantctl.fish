@@ -253,6 +253,7 @@ always\t'Always'
 never\t'Never'"
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -l all -d 'All tenants, and the database'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -l database -d 'The lines that concern the whole database or cluster'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -l recount -d 'Count anew what limits are held against, even where nothing differs'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -l dry-run -d 'Print the SQL instead of running it'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
@@ -292,6 +293,7 @@ json\t'One JSON object a line'"
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -l full -d 'Show rows of any length; without, those above 64 KiB are replaced by their length'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from show" -l no-progress -d 'Show no progress bar'

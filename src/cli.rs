@@ -414,6 +414,11 @@ pub struct SecureArgs {
     /// The lines that concern the whole database or cluster
     #[arg(long)]
     pub database: bool,
+    /// Count anew what limits are held against, even where nothing differs
+    ///
+    /// For after rows were changed with triggers off. Writers of a tenant wait while its rows are counted.
+    #[arg(long)]
+    pub recount: bool,
     /// Tenants changed at the same time [default: provisioning.jobs]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub jobs: Option<u16>,
@@ -450,6 +455,9 @@ pub struct AuditShowArgs {
     /// Only changes since this time, such as 2026-01-31 or 2026-01-31T12:00:00Z; UTC where it names no zone
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
+    /// Show rows of any length; without, those above 64 KiB are replaced by their length
+    #[arg(long)]
+    pub full: bool,
     /// At most so many
     #[arg(short, long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub limit: u32,

@@ -10,7 +10,7 @@ use crate::catalog::tenants::TenantRow;
 use crate::catalog::{hardening, standard, template};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fleet::Work;
-use crate::pg::apply::apply;
+use crate::pg::apply::{Outcome, apply};
 use crate::pg::session::{Connector, Session};
 use crate::plan::hardening::{Broken, Line, remedy};
 use crate::plan::init::lock_installation;
@@ -31,6 +31,8 @@ pub struct Hardener {
     pub wants: Arc<Wants>,
     /// The server's major version.
     pub major: i32,
+    /// Count anew what limits are held against, whether something differs or not.
+    pub recount: bool,
     /// Limit of each transaction.
     pub timeout: std::time::Duration,
     /// Limit for each wait on a lock.
@@ -88,6 +90,7 @@ impl Hardener {
             connector,
             wants,
             major,
+            recount: false,
             timeout,
             lock_timeout,
             templates: Arc::default(),
@@ -130,6 +133,7 @@ impl Hardener {
             audit: &audit,
             limits: &limits,
             major: self.major,
+            recount: self.recount,
         };
         let unmet = beyond_repair(&wanted, &state);
         let plans = plans(&Tenant {
@@ -189,6 +193,17 @@ impl Hardener {
                         let what: Vec<_> = changes(&plan).into_iter().map(|c| c.change).collect();
                         done.unmet.push(format!("{}: {cause}", what.join("; ")));
                     }
+                    // A lock that the tenant or a backup holds: the other transactions are done all the same.
+                    Err(failure)
+                        if failure.outcome == Outcome::RolledBack && failure.error.kind() == ErrorKind::Timeout =>
+                    {
+                        let cause = failure.error.cause().unwrap_or_default();
+                        let what: Vec<_> = changes(&plan).into_iter().map(|c| c.change).collect();
+                        done.unmet.push(format!(
+                            "{}: {cause}; try again, or raise provisioning.timeout_s",
+                            what.join("; ")
+                        ));
+                    }
                     Err(failure) if attempt == 0 && is_stale(&failure.error) => stale = true,
                     Err(failure) if failure.error.sqlstate() == Some("22012") => {
                         return Err(failure.error.with_kind(ErrorKind::NotFound).with_message(format!(
@@ -223,7 +238,11 @@ impl Hardener {
 
     async fn plan_again(&self, session: &Session, id: &TenantId) -> Result<Planned> {
         let tenant = crate::catalog::tenants::find_one(session, id).await?;
-        let mut planned = self.plan(session, std::slice::from_ref(&tenant)).await?;
+        let once = Self {
+            recount: false,
+            ..self.clone()
+        };
+        let mut planned = once.plan(session, std::slice::from_ref(&tenant)).await?;
         planned
             .pop()
             .ok_or_else(|| Error::new(ErrorKind::Unknown, format!("failed to look at tenant {id} again")))

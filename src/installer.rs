@@ -259,6 +259,7 @@ async fn install_template_locked(
         audit: &audit,
         limits: &limits,
         major: session.server().major(),
+        recount: false,
     };
     let rights = schema_changes(&wanted, &Observed::fresh(&known))
         .into_iter()

@@ -302,6 +302,9 @@ pub struct ModuleObjects {
     pub functions: Vec<String>,
     /// Domains, enums, ranges and free-standing composite types.
     pub types: Vec<String>,
+    /// Those of the tables that are partitions; what is written to them goes through their parent.
+    #[serde(default)]
+    pub partitions: Vec<String>,
     /// The columns of each table, in order; empty where an older tenantctl has installed the template.
     #[serde(default)]
     pub columns: BTreeMap<String, Vec<String>>,
@@ -319,6 +322,7 @@ impl<'a> FromIterator<&'a ModuleObjects> for ModuleObjects {
             all.sequences.extend_from_slice(&module.sequences);
             all.functions.extend_from_slice(&module.functions);
             all.types.extend_from_slice(&module.types);
+            all.partitions.extend_from_slice(&module.partitions);
             // A later module may have added to an earlier one's table; it saw the whole.
             all.columns.extend(module.columns.clone());
             all.keys.extend(module.keys.clone());

@@ -67,6 +67,17 @@ FROM (SELECT relname FROM relations UNION ALL SELECT typname FROM types UNION AL
 WHERE name IN ('audit_log', 'audit_log_at', 'audit_log_pkey', 'audit_log_id_seq', 'tenant_usage', 'tenant_usage_pkey',
     'audit_changes()', 'enforce_limits()')
 UNION ALL
+SELECT 'violation', pg_catalog.format('column executed_at of trades is of type %s: trades of a day are counted by timestamp with time zone',
+    pg_catalog.format_type(a.atttypid, NULL))
+FROM relations r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attname = 'executed_at'
+WHERE r.relname = 'trades' AND r.relkind IN ('r', 'p') AND a.atttypid <> 'pg_catalog.timestamptz'::pg_catalog.regtype
+UNION ALL
+SELECT 'violation', pg_catalog.format('%I inherits from another table, whose audit would not show all of its columns', r.relname)
+FROM relations r JOIN pg_catalog.pg_inherits i ON i.inhrelid = r.oid WHERE r.relkind = 'r' AND NOT r.relispartition
+UNION ALL
+-- Written through their parent, whose triggers see every row.
+SELECT 'partition', relname::text FROM relations WHERE relispartition AND relkind IN ('r', 'p')
+UNION ALL
 SELECT 'violation', pg_catalog.format('trigger %I of %I has a name that is kept for tenantctl', t.tgname, r.relname)
 FROM relations r JOIN pg_catalog.pg_trigger t ON t.tgrelid = r.oid WHERE t.tgname LIKE 'tenantctl\_%'
 UNION ALL

@@ -49,7 +49,7 @@ SELECT n.nspname::text AS schema_name, pg_catalog.json_build_object(
                     -- Of ours only. Each argument ends with a zero byte; what escape encoding makes of the rest is undone.
                     'arguments', (
                         SELECT COALESCE(pg_catalog.json_agg(
-                            pg_catalog.convert_from(pg_catalog.decode(a.text, 'escape'), 'UTF8') ORDER BY a.place), '[]')
+                            pg_catalog.convert_from(pg_catalog.decode(a.text, 'escape'), pg_catalog.getdatabaseencoding()) ORDER BY a.place), '[]')
                         FROM pg_catalog.string_to_table(pg_catalog.encode(t.tgargs, 'escape'), '\000') WITH ORDINALITY a (text, place)
                         WHERE a.place <= t.tgnargs AND t.tgname LIKE 'tenantctl\_%'),
                     'transition', pg_catalog.json_build_array(t.tgoldtable, t.tgnewtable),
@@ -106,7 +106,7 @@ SELECT n.nspname::text AS schema_name, pg_catalog.json_build_object(
                 FROM pg_catalog.pg_database b JOIN pg_catalog.pg_db_role_setting s ON s.setdatabase = b.oid AND s.setrole = a.oid),
             'member_of', (
                 SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(
-                    'role', pg_catalog.pg_get_userbyid(m.roleid), 'admin', m.admin_option,
+                    'role', pg_catalog.pg_get_userbyid(m.roleid), 'grantor', pg_catalog.pg_get_userbyid(m.grantor), 'admin', m.admin_option,
                     -- Before 16 both are as the role is.
                     'set', COALESCE((pg_catalog.to_jsonb(m) ->> 'set_option')::boolean, true),
                     'inherit', COALESCE((pg_catalog.to_jsonb(m) ->> 'inherit_option')::boolean, true))), '[]')

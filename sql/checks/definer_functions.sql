@@ -1,5 +1,5 @@
 -- check: definer_functions
--- title: SECURITY DEFINER functions outside tenant schemas that tenants may execute and that run as somebody powerful, or with an open search path
+-- title: SECURITY DEFINER functions for tenants that run as somebody powerful, or with an open search path
 -- explain: A SECURITY DEFINER function runs with its owner's rights. Unless its search_path is pinned and ends in pg_temp, its caller's path, or a temporary
 -- explain: object of the caller, decides what the names in its body mean, and the caller's code runs as the owner. With a pinned path it still does for
 -- explain: its caller whatever its body can be led to, with the rights of an owner who can read every tenant. Extensions' own with a pinned path

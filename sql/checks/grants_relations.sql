@@ -32,17 +32,18 @@ WITH RECURSIVE tenants AS MATERIALIZED (
             CASE WHEN pg_catalog.to_regrole(p.role_name) IS NOT NULL THEN (p.role_name || '=rU/tenantctl_owner')::pg_catalog.aclitem END
     ) i (rows, reads, numbers)
 ), relations AS MATERIALIZED (
-    SELECT s.tenant_id, s.schema_name, s.role, s.role_name, c.oid, c.relname, c.relkind, c.relowner, c.relacl,
+    SELECT s.tenant_id, s.schema_name, s.role, s.role_name, c.oid, c.relname, c.relkind, c.relowner, c.relacl, c.relispartition AS part,
         pg_catalog.format('%I.%I', s.schema_name, c.relname) AS name
     FROM standard s JOIN pg_catalog.pg_class c ON c.relnamespace = s.namespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
     AND c.relacl IS DISTINCT FROM CASE
-        WHEN c.relkind IN ('r', 'p') AND c.relname NOT IN ('audit_log', 'tenant_usage') THEN s.table_acl
+        -- Partitions are written through their parent.
+        WHEN c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname NOT IN ('audit_log', 'tenant_usage') THEN s.table_acl
         WHEN c.relkind IN ('r', 'p', 'v') THEN s.read_acl
         WHEN c.relkind = 'S' AND c.relname !~ '^(audit_log|tenant_usage)_' THEN s.sequence_acl
     END
     UNION ALL
-    SELECT s.tenant_id, s.schema_name, s.role, s.role_name, c.oid, c.relname, c.relkind, c.relowner, c.relacl,
+    SELECT s.tenant_id, s.schema_name, s.role, s.role_name, c.oid, c.relname, c.relkind, c.relowner, c.relacl, false,
         pg_catalog.format('%I.%I', n.nspname, c.relname)
     FROM pg_catalog.pg_inherits i
     JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relkind IN ('r', 'p', 'f') AND c.relacl IS NOT NULL
@@ -52,7 +53,7 @@ WITH RECURSIVE tenants AS MATERIALIZED (
     WHERE c.relacl IS DISTINCT FROM s.table_acl
 ), judged AS (
     SELECT r.*, CASE
-        WHEN r.relkind IN ('r', 'p') AND r.relname NOT IN ('audit_log', 'tenant_usage') THEN ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']
+        WHEN r.relkind IN ('r', 'p') AND NOT r.part AND r.relname NOT IN ('audit_log', 'tenant_usage') THEN ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']
         WHEN r.relkind IN ('r', 'p', 'v', 'm') THEN ARRAY['SELECT']
         -- The numbers of tenantctl's own tables are not the tenant's.
         WHEN r.relkind = 'S' AND NOT EXISTS (

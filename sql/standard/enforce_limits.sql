@@ -13,9 +13,6 @@ BEGIN
             SELECT ARRAY[''], ARRAY[pg_catalog.count(*)] INTO scopes, changes FROM new_rows;
         ELSE
             SELECT ARRAY[''], ARRAY[- pg_catalog.count(*)] INTO scopes, changes FROM old_rows;
-            -- Their positions go with them, and no new ones can refer to them.
-            DELETE FROM tenant_usage u USING old_rows o
-            WHERE u.resource = 'positions_per_portfolio' AND u.scope = o.id::text;
         END IF;
     ELSIF TG_ARGV[0] = 'positions_per_portfolio' THEN
         IF TG_OP = 'INSERT' THEN
@@ -33,23 +30,23 @@ BEGIN
             ) c;
         END IF;
     ELSE
-        -- to_char, as a cast to text would follow the tenant's DateStyle and make another scope of the same day.
+        -- Neither the tenant's DateStyle nor what its TimeZone makes of the abbreviation UTC decides which day it is.
         IF TG_OP = 'INSERT' THEN
             SELECT pg_catalog.array_agg(scope ORDER BY scope), pg_catalog.array_agg(n ORDER BY scope) INTO scopes, changes
             FROM (
-                SELECT COALESCE(pg_catalog.to_char(executed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), 'infinity') AS scope, pg_catalog.count(*) AS n
+                SELECT COALESCE(pg_catalog.to_char(pg_catalog.timezone(INTERVAL '0', executed_at), 'YYYY-MM-DD'), 'infinity') AS scope, pg_catalog.count(*) AS n
                 FROM new_rows GROUP BY 1
             ) c;
         ELSIF TG_OP = 'DELETE' THEN
             SELECT pg_catalog.array_agg(scope ORDER BY scope), pg_catalog.array_agg(- n ORDER BY scope) INTO scopes, changes
             FROM (
-                SELECT COALESCE(pg_catalog.to_char(executed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), 'infinity') AS scope, pg_catalog.count(*) AS n
+                SELECT COALESCE(pg_catalog.to_char(pg_catalog.timezone(INTERVAL '0', executed_at), 'YYYY-MM-DD'), 'infinity') AS scope, pg_catalog.count(*) AS n
                 FROM old_rows GROUP BY 1
             ) c;
         ELSE
             SELECT pg_catalog.array_agg(scope ORDER BY scope), pg_catalog.array_agg(n ORDER BY scope) INTO scopes, changes
             FROM (
-                SELECT COALESCE(pg_catalog.to_char(executed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), 'infinity') AS scope, pg_catalog.sum(one)::bigint AS n
+                SELECT COALESCE(pg_catalog.to_char(pg_catalog.timezone(INTERVAL '0', executed_at), 'YYYY-MM-DD'), 'infinity') AS scope, pg_catalog.sum(one)::bigint AS n
                 FROM (SELECT executed_at, 1 AS one FROM new_rows UNION ALL SELECT executed_at, -1 FROM old_rows) b
                 GROUP BY 1 HAVING pg_catalog.sum(one) <> 0
             ) c;
@@ -62,8 +59,16 @@ BEGIN
     -- sees in the end whether it was taken.
     FOR i IN 1 .. COALESCE(pg_catalog.cardinality(scopes), 0) LOOP
         IF changes[i] <= 0 THEN
-            -- No row, no count: that of a portfolio which is being deleted with all its positions is gone already.
-            UPDATE tenant_usage SET used = used + changes[i] WHERE resource = TG_ARGV[0] AND scope = scopes[i];
+            UPDATE tenant_usage SET used = GREATEST(used + changes[i], 0)
+            WHERE resource = TG_ARGV[0] AND scope = scopes[i] RETURNING used INTO total;
+            IF NOT FOUND AND changes[i] < 0 AND pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+                -- Counted after this transaction's snapshot was taken.
+                RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'could not serialize access: limits were changed concurrently';
+            END IF;
+            IF total = 0 AND TG_ARGV[0] = 'positions_per_portfolio' THEN
+                -- Or the counts of portfolios that are gone would pile up.
+                DELETE FROM tenant_usage WHERE resource = TG_ARGV[0] AND scope = scopes[i] AND used = 0;
+            END IF;
             CONTINUE;
         END IF;
         INSERT INTO tenant_usage AS u (resource, scope, used) VALUES (TG_ARGV[0], scopes[i], changes[i])

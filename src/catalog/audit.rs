@@ -52,6 +52,8 @@ pub struct Filter {
     pub since: Option<String>,
     /// At most so many, the newest.
     pub limit: i64,
+    /// Rows longer than so many bytes are replaced by their length; none: never.
+    pub row_bytes: Option<i64>,
 }
 
 /// Refuses a tenant whose audit log is not the owner's ordinary table with the owner's policy: reading anything else
@@ -105,8 +107,11 @@ fn begin_as_owner(read_only: bool) -> Sql {
 /// Kind `usage` when `since` is no time; otherwise what the server refused.
 pub async fn entries(session: &Session, tenant: &TenantRow, filter: &Filter) -> Result<Vec<Entry>> {
     let sql = Sql::new(
-        "SELECT a.id, a.transaction::text AS transaction, a.operation, a.table_name, a.old_row::text AS old_row,
-    a.new_row::text AS new_row, a.role_name::text AS role_name, a.application_name,
+        "SELECT a.id, a.transaction::text AS transaction, a.operation, a.table_name, 
+    CASE WHEN pg_catalog.octet_length(a.old_row::text) > $5 THEN
+        pg_catalog.jsonb_build_object('cut, bytes', pg_catalog.octet_length(a.old_row::text))::text ELSE a.old_row::text END AS old_row,
+    CASE WHEN pg_catalog.octet_length(a.new_row::text) > $5 THEN
+        pg_catalog.jsonb_build_object('cut, bytes', pg_catalog.octet_length(a.new_row::text))::text ELSE a.new_row::text END AS new_row, a.role_name::text AS role_name, a.application_name,
     pg_catalog.host(a.client_address) AS client_address,
     pg_catalog.to_char(a.at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS at
 FROM ",
@@ -118,11 +123,12 @@ FROM ",
 ORDER BY a.id DESC LIMIT $4",
     );
     let doing = "read the audit log";
-    let params: [Param<'_>; 4] = [
+    let params: [Param<'_>; 5] = [
         (&filter.table, Type::TEXT),
         (&filter.operation, Type::TEXT),
         (&filter.since, Type::TEXT),
         (&filter.limit, Type::INT8),
+        (&filter.row_bytes, Type::INT8),
     ];
     session.batch(&begin_as_owner(true), doing).await?;
     let rows = session.query(&sql, &params, doing).await;
@@ -207,6 +213,11 @@ SELECT pg_catalog.count(*) AS entries FROM gone",
                     .with_kind(ErrorKind::Unsupported)
                     .with_message(format!("the audit log of tenant {} has a trigger", tenant.tenant_id))
                     .with_hint("It would run with the owner's rights. `tenantctl secure` removes it; `tenantctl validate` tells how it may have come there."),
+                // invalid_schema_name, undefined_table
+                Some("3F000" | "42P01") => error
+                    .with_kind(ErrorKind::NotFound)
+                    .with_message(format!("tenant {} was dropped by somebody else meanwhile", tenant.tenant_id))
+                    .with_hint("`tenantctl list` shows what is there."),
                 _ => error,
             });
         }

@@ -153,6 +153,7 @@ pub async fn inventory(session: &Session, schema: &str) -> Result<Inventory> {
                 objects.functions.push(name);
             }
             "type" => objects.types.push(name),
+            "partition" => objects.partitions.push(name),
             kind @ ("columns" | "key") => {
                 let (table, columns) = serde_json::from_str(&name)
                     .map_err(|e| Error::new(ErrorKind::Unknown, "cannot read what the module created").with_cause(e))?;
@@ -192,6 +193,7 @@ pub fn created(before: &ModuleObjects, after: &ModuleObjects) -> ModuleObjects {
         sequences: new(&before.sequences, &after.sequences),
         functions: new(&before.functions, &after.functions),
         types: new(&before.types, &after.types),
+        partitions: new(&before.partitions, &after.partitions),
         columns: changed_columns(&before.columns, &after.columns),
         keys: changed_columns(&before.keys, &after.keys),
     }

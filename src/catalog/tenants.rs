@@ -105,8 +105,12 @@ pub async fn existing(session: &Session, ids: &[&TenantId]) -> Result<HashMap<Te
 /// Kind `not_found` with the nearest id, when one of them does not exist.
 pub async fn find(session: &Session, ids: &[TenantId]) -> Result<Vec<TenantRow>> {
     let mut found = existing(session, &ids.iter().collect::<Vec<_>>()).await?;
-    let mut rows = Vec::with_capacity(ids.len());
+    let mut rows: Vec<TenantRow> = Vec::with_capacity(ids.len());
     for id in ids {
+        // Named twice is meant once.
+        if rows.iter().any(|row| row.tenant_id == *id) {
+            continue;
+        }
         match found.remove(id) {
             Some(row) => rows.push(row),
             None => return Err(not_found(session, id).await),

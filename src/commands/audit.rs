@@ -16,6 +16,9 @@ use crate::tenant::TenantId;
 use crate::ui::table::Grid;
 use crate::ui::{Render, Ui, count, printable};
 
+/// Rows up to this length are shown; a tenant may write what no terminal and no memory is made for.
+const ROW_BYTES: i64 = 64 << 10;
+
 /// The newest entries of one tenant's audit log.
 #[derive(Debug, Serialize)]
 pub struct Entries {
@@ -98,6 +101,7 @@ pub async fn show(ctx: &Context<'_>, args: &AuditShowArgs) -> Result<Status> {
         operation: args.operation.map(|o| o.as_str().to_owned()),
         since: args.since.clone(),
         limit: i64::from(args.limit),
+        row_bytes: (!args.full).then_some(ROW_BYTES),
     };
     let entries = audit::entries(&session, &tenant, &filter).await?;
     if entries.is_empty() {

@@ -1,5 +1,6 @@
 //! `secure`: brings tenants and the database to the hardening standard.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -157,10 +158,17 @@ pub async fn run(ctx: &Context<'_>, args: &SecureArgs) -> Result<Status> {
         (Some(tier), false) => tenants::list(&session, Some(tier)).await?,
         (None, false) => tenants::find(&session, &ids).await?,
     };
+    let tiers: BTreeSet<&str> = rows.iter().map(|row| row.tier.as_str()).collect();
+    for tier in tiers.into_iter().filter(|tier| ctx.settings.config.tier(tier).is_err()) {
+        ctx.ui.warn(&format!(
+            "the configuration has no tier {tier}: the limits of its tenants are left as they are"
+        ));
+    }
     let off = &ctx.settings.config.hardening.off;
     let wanted = |line: crate::plan::hardening::Line| !off.contains(line.key());
     let database = args.database || (args.all && args.tier.is_none());
-    let hardener = hardener(ctx, &session);
+    let mut hardener = hardener(ctx, &session);
+    hardener.recount = args.recount;
     let planned = hardener.plan(&session, &rows).await?;
     if args.dry_run {
         let mut plan = Vec::new();

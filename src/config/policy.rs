@@ -155,7 +155,7 @@ impl AuditPolicy {
     /// Kind `config` for a table that is to be audited by its key and has none.
     pub fn of(&self, objects: &ModuleObjects) -> Result<Audit> {
         let mut audit = Audit::new();
-        for table in &objects.tables {
+        for table in objects.tables.iter().filter(|t| !objects.partitions.contains(t)) {
             let Some(mode) = self.tables.get(table).copied().unwrap_or(self.default) else {
                 continue;
             };

@@ -1,10 +1,11 @@
-//! From what a tenant is to the standard, in two transactions: the schema with its registry row, then the role.
+//! From what a tenant is to the standard, in up to three transactions: the role, the rights, the rest with its registry row.
 //!
-//! Two, because an admin who may change the schema need not be allowed to change the role, and what can be mended is.
+//! An admin who may change the schema need not be allowed to change the role, and a transaction that a tenant leaves open
+//! must not keep its rights from being taken back: what can be mended is.
 
 use std::time::Duration;
 
-use super::standard::{Observed, Wanted, role_changes, schema_changes};
+use super::standard::{Observed, Wanted, role_changes, schema_parts};
 use super::{Plan, as_admin, as_owner, record_done};
 use crate::pg::sql::Sql;
 use crate::tenant::{Audit, Limits, SchemaName, TenantId};
@@ -29,23 +30,38 @@ pub struct Tenant<'a> {
     pub lock_timeout: Duration,
 }
 
-/// The transactions that bring the tenant to the standard; none when it is there already.
+/// The transactions that bring the tenant to the standard; none when it is there already. First the role and the rights,
+/// which wait for no transaction of the tenant, then what has to lock its tables.
 pub fn plans(tenant: &Tenant<'_>) -> Vec<Plan> {
     let mut plans = Vec::new();
-    let mut schema: Vec<_> = registry_changes(tenant);
-    schema.extend(schema_changes(&tenant.wanted, tenant.now));
-    if !schema.is_empty() {
-        let mut plan = begin(tenant, format!("secure tenant {}", tenant.id));
-        for (what, sql) in schema {
-            plan.step(what, sql);
-        }
-        plans.push(end(plan, tenant));
-    }
     let role = role_changes(&tenant.wanted, tenant.now);
     if !role.is_empty() {
         let mut plan = begin(tenant, format!("secure the role of tenant {}", tenant.id));
         plan.step("act as the admin", as_admin());
         for (what, sql) in role {
+            plan.step(what, sql);
+        }
+        plans.push(end(plan, tenant));
+    }
+    let mut parts = schema_parts(&tenant.wanted, tenant.now);
+    // Rights on what is yet to be made or handed over come after that.
+    let rights = std::mem::take(&mut parts.rights);
+    let (alone, with_all) = if parts.before.is_empty() {
+        (rights, Vec::new())
+    } else {
+        (Vec::new(), rights)
+    };
+    let all = registry_changes(tenant)
+        .into_iter()
+        .chain(parts.before)
+        .chain(with_all)
+        .chain(parts.after);
+    for (title, changes) in [("secure the rights of tenant", alone), ("secure tenant", all.collect())] {
+        if changes.is_empty() {
+            continue;
+        }
+        let mut plan = begin(tenant, format!("{title} {}", tenant.id));
+        for (what, sql) in changes {
             plan.step(what, sql);
         }
         plans.push(end(plan, tenant));
@@ -162,6 +178,7 @@ mod tests {
             audit: &audit,
             limits,
             major: 15,
+            recount: false,
         };
         plans(&Tenant {
             id: &id,
@@ -182,6 +199,7 @@ mod tests {
             settings: vec!["search_path=elsewhere".into()],
             member_of: vec![Membership {
                 role: OWNER_ROLE.into(),
+                grantor: OWNER_ROLE.into(),
                 admin: false,
                 set: true,
                 inherit: true,
@@ -194,7 +212,7 @@ mod tests {
             ..Observed::fresh(&objects())
         };
         let plans = plans_for(&now, &Limits::at_most(1));
-        let text = plans.last().expect("a plan for the role").to_string();
+        let text = plans.first().expect("a plan for the role").to_string();
         for part in [
             "set the connection limit from 5 to 1",
             "ALTER ROLE \"r\" RESET ALL",
@@ -209,6 +227,7 @@ mod tests {
             settings: vec!["search_path=\"tenant_8eb3df7a43f2\"".into()],
             member_of: vec![Membership {
                 role: TENANTS_ROLE.into(),
+                grantor: OWNER_ROLE.into(),
                 admin: false,
                 set: true,
                 inherit: true,
@@ -239,7 +258,8 @@ mod tests {
         now.relations[1]
             .grants
             .push(Grant("r".into(), "TRUNCATE".into(), false));
-        let text = plans_for(&now, &Limits::at_most(1))[0].to_string();
+        let plans = plans_for(&now, &Limits::at_most(1));
+        let text: String = plans.iter().map(ToString::to_string).collect();
         assert!(text.contains("portfolios\" FROM PUBLIC CASCADE"), "{text}");
         assert!(text.contains("market_data\" FROM \"r\" CASCADE"), "{text}");
         let grant = text

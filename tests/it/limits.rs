@@ -247,3 +247,64 @@ fn a_changed_tier_takes_effect_at_once() {
     assert_eq!(sql(&url, "SELECT count(*) FROM portfolios").unwrap()[0][0], "2");
     assert_eq!(usage(&db, &made[0]), [["portfolios", "2"]]);
 }
+
+/// One statement that adds to a portfolio while it goes and comes again leaves the count of what is there.
+#[test]
+fn no_statement_makes_the_count_forget() {
+    let db = limited("5", "10", "5");
+    let made = db.provision(&["acme"]).remove(0);
+    let url = made.url(&db);
+    let id = portfolio(&url).unwrap();
+    for _ in 0..10 {
+        sql(&url, &position(&id)).unwrap();
+    }
+    let trick = format!(
+        "WITH p AS ({} RETURNING 1), n AS (INSERT INTO portfolios (id, user_id, name) VALUES ('{id}', gen_random_uuid(), 'y') RETURNING 1),
+         d AS (DELETE FROM portfolios WHERE id = '{id}' RETURNING 1) SELECT 1",
+        position(&id)
+    );
+    let _ = sql(&url, &trick);
+    counters_are_true(&db, &made);
+    let fill = format!(
+        "INSERT INTO positions (portfolio_id, symbol, quantity, avg_price) SELECT '{id}', 'X', 1, 1 FROM generate_series(1, 11)"
+    );
+    assert!(sql(&url, &fill).expect_err("eleven").starts_with("53400"));
+    // A portfolio takes its count with it.
+    let other = portfolio(&url).unwrap();
+    sql(&url, &position(&other)).unwrap();
+    sql(&url, &format!("DELETE FROM portfolios WHERE id = '{other}'")).unwrap();
+    assert_eq!(
+        db.value(&format!(
+            "SELECT count(*) FROM {}.tenant_usage WHERE scope = '{other}'",
+            made.schema
+        )),
+        "0"
+    );
+}
+
+/// What was changed with the triggers off, or under another body of theirs, is counted anew.
+#[test]
+fn counts_that_are_wrong_are_mended() {
+    let db = limited("5", "unlimited", "unlimited");
+    let made = db.provision(&["acme"]).remove(0);
+    let url = made.url(&db);
+    portfolio(&url).unwrap();
+    db.sql(&format!(
+        "SET session_replication_role = replica; DELETE FROM {}.portfolios",
+        made.schema
+    ));
+    db.run(&["secure", "acme"]).success();
+    assert_eq!(usage(&db, &made), [["portfolios", "1"]]);
+    db.run(&["secure", "acme", "--recount"]).success();
+    assert!(usage(&db, &made).is_empty());
+    db.sql(&format!(
+        "CREATE OR REPLACE FUNCTION {0}.enforce_limits() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = {0}, pg_temp AS 'BEGIN RETURN NULL; END'",
+        made.schema
+    ));
+    for _ in 0..7 {
+        portfolio(&url).unwrap();
+    }
+    db.run(&["secure", "acme"]).success();
+    assert_eq!(usage(&db, &made), [["portfolios", "7"]]);
+    assert!(portfolio(&url).is_err());
+}

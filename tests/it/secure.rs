@@ -115,6 +115,49 @@ fn what_a_tenant_made_is_not_adopted() {
     );
 }
 
+/// A transaction that a tenant leaves open keeps its triggers from being changed, not its rights from being taken back.
+#[test]
+fn an_open_transaction_does_not_keep_rights() {
+    let db = Db::initialized();
+    let made = db.provision(&["acme", "globex"]);
+    std::fs::write(
+        db.dir.join("tenant_templates.yaml"),
+        "provisioning: {lock_timeout_s: 0.5}\n",
+    )
+    .unwrap();
+    db.sql(&format!(
+        "GRANT pg_read_all_data TO {0}; ALTER ROLE {0} CONNECTION LIMIT -1; GRANT SELECT ON {1}.portfolios TO {2};
+         ALTER TABLE {1}.trades DISABLE TRIGGER tenantctl_audit_insert",
+        made[0].role, made[0].schema, made[1].role
+    ));
+    let held = crate::support::hold(&made[0].url(&db), "BEGIN; DELETE FROM trades WHERE false");
+    let json = db.run(&["-o", "json", "secure", "acme"]).exits(1).json();
+    assert!(
+        json["tenants"][0]["unmet"].to_string().contains("audit every change"),
+        "{json}"
+    );
+    assert_eq!(
+        db.value(&format!(
+            "SELECT pg_has_role('{}', 'pg_read_all_data', 'MEMBER')",
+            made[0].role
+        )),
+        "f"
+    );
+    let reads = format!(
+        "SELECT has_table_privilege('{}', '{}.portfolios', 'SELECT')",
+        made[1].role, made[0].schema
+    );
+    assert_eq!(db.value(&reads), "f");
+    drop(held);
+    crate::support::wait_for("the session to end", || {
+        db.value(&format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = '{}'",
+            made[0].role
+        )) == "0"
+    });
+    db.run(&["secure", "acme", "acme"]).success();
+}
+
 #[test]
 fn what_is_missing_is_said() {
     let db = Db::initialized();

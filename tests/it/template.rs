@@ -259,3 +259,62 @@ fn slower_than_the_limit_rolls_back_and_says_timeout() {
         "timeout critical"
     );
 }
+
+/// What a template may hold is no finding on its tenants, and what audit and limits cannot follow is refused.
+#[test]
+fn a_rich_template_is_proven_like_any_other() {
+    let db = with(
+        "CREATE TYPE span AS RANGE (subtype = int);
+         CREATE AGGREGATE total (int) (SFUNC = int4pl, STYPE = int, INITCOND = '0');
+         CREATE TABLE trades (id bigint GENERATED ALWAYS AS IDENTITY, portfolio_id int, executed_at timestamptz NOT NULL, s span,
+             twice int GENERATED ALWAYS AS (portfolio_id * 2) STORED) PARTITION BY RANGE (executed_at);
+         CREATE TABLE trades_old PARTITION OF trades FOR VALUES FROM (MINVALUE) TO ('2026-01-01+00');
+         CREATE TABLE trades_new PARTITION OF trades FOR VALUES FROM ('2026-01-01+00') TO (MAXVALUE);
+         CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+         CREATE TRIGGER touched BEFORE INSERT ON trades FOR EACH ROW EXECUTE FUNCTION touch()",
+        PLAIN,
+    );
+    let policy = config(PLAIN).replace("max_trades_per_day: unlimited", "max_trades_per_day: 2");
+    std::fs::write(db.dir.join("tenant_templates.yaml"), policy).unwrap();
+    db.run(&["init"]).success();
+    let made = db.provision(&["acme"]).remove(0);
+    db.run(&["secure", "acme"]).success();
+    let json = db
+        .run(&["-o", "json", "validate", "--all", "--fail-on", "never"])
+        .success()
+        .json();
+    let named: Vec<_> = json["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|f| !f["tenant_id"].is_null() || f["object"].to_string().contains("template_shop"))
+        .collect();
+    assert!(named.is_empty(), "{named:#?}");
+    let url = made.url(&db);
+    let add = |table: &str, n: u32| {
+        sql(
+            &url,
+            &format!(
+                "INSERT INTO {table} (portfolio_id, executed_at) SELECT 1, '2026-05-05' FROM generate_series(1, {n})"
+            ),
+        )
+    };
+    assert!(add("trades_new", 1).expect_err("past the parent").starts_with("42501"));
+    add("trades", 2).unwrap();
+    assert!(add("trades", 1).expect_err("a third").starts_with("53400"));
+    assert_eq!(sql(&url, "SELECT count(*) FROM audit_log").unwrap()[0][0], "2");
+
+    for (module, part) in [
+        (
+            "CREATE TABLE trades (executed_at timestamp)",
+            "counted by timestamp with time zone",
+        ),
+        (
+            "CREATE TABLE a (x int); CREATE TABLE b (y int) INHERITS (a)",
+            "inherits from another table",
+        ),
+        ("CREATE TABLE audit_log (x int)", "every tenant has beside its template"),
+    ] {
+        with(module, PLAIN).run(&["init"]).exits(2).says(&[part]);
+    }
+}

@@ -55,6 +55,8 @@ pub struct Wanted<'a> {
     pub limits: &'a Limits,
     /// The server's major version.
     pub major: i32,
+    /// Count anew what limits are held against, whether something differs or not.
+    pub recount: bool,
 }
 fn is_standard_table(name: &str) -> bool {
     STANDARD_TABLES.iter().any(|(table, _)| *table == name)
@@ -77,41 +79,66 @@ fn is_tenant_role(role: &str) -> bool {
 pub type Change = (Cow<'static, str>, Sql);
 /// The steps from what there is to what is wanted, in the schema; empty when it is so already.
 pub fn schema_changes(wanted: &Wanted<'_>, now: &Observed) -> Vec<Change> {
+    let parts = schema_parts(wanted, now);
+    parts
+        .before
+        .into_iter()
+        .chain(parts.rights)
+        .chain(parts.after)
+        .collect()
+}
+
+/// The same in the order in which they must come, parted by the locks that they take.
+pub struct Parts {
+    /// What rights are granted on: owners, tables and functions of tenantctl's own.
+    pub before: Vec<Change>,
+    /// REVOKE and GRANT, which wait for nobody that uses the tables.
+    pub rights: Vec<Change>,
+    /// Row security and triggers, whose locks wait for open transactions of the tenant.
+    pub after: Vec<Change>,
+}
+
+/// See [`Parts`].
+pub fn schema_parts(wanted: &Wanted<'_>, now: &Observed) -> Parts {
     let mine = now.adoptable(wanted);
-    let mut changes: Vec<Change> = Vec::new();
-    let mut add = |what: &'static str, sql: Sql| {
-        if !sql.is_empty() {
-            changes.push((what.into(), sql));
-        }
+    let some = |changes: Vec<(&'static str, Sql)>| -> Vec<Change> {
+        let changes = changes.into_iter().filter(|(_, sql)| !sql.is_empty());
+        changes.map(|(what, sql)| (what.into(), sql)).collect()
     };
-    add("give everything to the owner", rights::ownership(wanted, &mine));
+    let mut before = vec![("give everything to the owner", rights::ownership(wanted, &mine))];
     for (name, sql) in STANDARD_TABLES {
         if !now.relations.iter().any(|r| r.name == name) {
-            add("create what every tenant has beside its template", Sql::new(sql));
+            before.push(("create what every tenant has beside its template", Sql::new(sql)));
         }
     }
-    add(
+    before.push((
         "take triggers from the tables that are tenantctl's own",
         protection::strays(wanted, &mine),
-    );
-    add(
+    ));
+    before.push((
         "create the functions of audit and limits",
         protection::functions(wanted, &mine),
-    );
-    add(
-        "take back rights that nobody is to have",
-        rights::revokes(wanted, &mine),
-    );
-    add(
-        "grant the tenant its rows, not its structure",
-        rights::grants(wanted, &mine),
-    );
-    add("enable and force row security", protection::row_security(wanted, &mine));
+    ));
     let (audit, limits, recount) = triggers::triggers(wanted, &mine);
-    add("audit every change", audit);
-    add("hold the tenant to its limits", limits);
-    add("count what the limits are held against", recount);
-    changes
+    Parts {
+        before: some(before),
+        rights: some(vec![
+            (
+                "take back rights that nobody is to have",
+                rights::revokes(wanted, &mine),
+            ),
+            (
+                "grant the tenant its rows, not its structure",
+                rights::grants(wanted, &mine),
+            ),
+        ]),
+        after: some(vec![
+            ("enable and force row security", protection::row_security(wanted, &mine)),
+            ("audit every change", audit),
+            ("hold the tenant to its limits", limits),
+            ("count what the limits are held against", recount),
+        ]),
+    }
 }
 
 /// What of the standard cannot be brought about by [`schema_changes`], as sentences.

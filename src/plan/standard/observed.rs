@@ -181,6 +181,9 @@ impl Attribute {
 pub struct Membership {
     /// In which role.
     pub role: String,
+    /// Who granted it; from PostgreSQL 16 on each may.
+    #[serde(default)]
+    pub grantor: String,
     /// WITH ADMIN OPTION.
     pub admin: bool,
     /// WITH SET TRUE; always so before PostgreSQL 16.

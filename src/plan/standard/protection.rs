@@ -43,30 +43,48 @@ WHERE n.nspname = ",
 /// The SQLSTATE of [`without_triggers`]: the root of a negative number.
 pub const HAS_TRIGGER: &str = "2201F";
 
-/// Settings of a standard function. A tenant's own would follow it otherwise: names would resolve on its search path,
-/// and floating point numbers could be written to the log with fewer digits than they have.
+/// Settings of `audit_changes` beside its search path. A tenant's own would follow it otherwise, and the same value would
+/// be written in another way, or with fewer digits than it has.
+const AUDIT_SETTINGS: [(&str, &str); 5] = [
+    ("extra_float_digits", "1"),
+    ("DateStyle", "ISO, MDY"),
+    ("IntervalStyle", "postgres"),
+    ("TimeZone", "UTC"),
+    ("bytea_output", "hex"),
+];
+
+/// The settings of a standard function as `pg_proc.proconfig` has them, without quotes.
 fn settings(schema: &str, function: &str) -> Vec<String> {
     let mut settings = vec![format!("search_path={schema}, pg_temp")];
     if function == "audit_changes" {
-        settings.push("extra_float_digits=1".into());
+        settings.extend(AUDIT_SETTINGS.map(|(name, value)| format!("{name}={value}")));
     }
     settings
+}
+
+/// Whether a standard function is there with the standard's body and settings.
+pub(super) fn is_as_wanted(wanted: &Wanted<'_>, now: &Observed, name: &str) -> bool {
+    let body = STANDARD_FUNCTIONS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map_or("", |(_, body)| body);
+    let body = hex(&Sha256::digest(body.as_bytes()));
+    now.functions.iter().any(|f| {
+        f.signature == format!("{name}()")
+            && f.body_sha256.as_deref() == Some(body.as_str())
+            && f.definer
+            && f.trigger
+            && f.settings
+                .iter()
+                .map(|s| s.replace('"', ""))
+                .eq(settings(wanted.schema, name))
+    })
 }
 
 pub(super) fn functions(wanted: &Wanted<'_>, now: &Observed) -> Sql {
     let mut sql = Sql::default();
     for (name, body) in STANDARD_FUNCTIONS {
-        let as_wanted = now.functions.iter().any(|f| {
-            f.signature == format!("{name}()")
-                && f.body_sha256.as_deref() == Some(hex(&Sha256::digest(body.as_bytes())).as_str())
-                && f.definer
-                && f.trigger
-                && f.settings
-                    .iter()
-                    .map(|s| s.replace('"', ""))
-                    .eq(settings(wanted.schema, name))
-        });
-        if as_wanted {
+        if is_as_wanted(wanted, now, name) {
             continue;
         }
         sql = sql
@@ -76,7 +94,9 @@ pub(super) fn functions(wanted: &Wanted<'_>, now: &Observed) -> Sql {
             .ident(wanted.schema)
             .text(", pg_temp");
         if name == "audit_changes" {
-            sql = sql.text(" SET extra_float_digits = 1");
+            for (setting, value) in AUDIT_SETTINGS {
+                sql = sql.text(" SET ").text(setting).text(" = ").literal(value);
+            }
         }
         sql = sql.text(" AS $standard$").text(body).text("$standard$;\n");
     }

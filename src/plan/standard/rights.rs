@@ -69,7 +69,7 @@ fn rights<'a>(wanted: &Wanted<'a>, now: &'a Observed) -> Vec<Granted<'a>> {
         let (kind, rights): (Kind, Rights) = match r.kind {
             'S' => (Kind::Sequence, &["USAGE", "SELECT"]),
             'v' => (Kind::Table, &["SELECT"]),
-            _ if standard => (Kind::Table, &["SELECT"]),
+            _ if standard || objects.partitions.contains(&r.name) => (Kind::Table, &["SELECT"]),
             _ => (Kind::Table, &["SELECT", "INSERT", "UPDATE", "DELETE"]),
         };
         let known = standard

@@ -36,8 +36,14 @@ pub fn role_changes(wanted: &Wanted<'_>, now: &Observed) -> Vec<Change> {
             .text("REVOKE ")
             .ident(&membership.role)
             .text(" FROM ")
-            .ident(wanted.role)
-            .text(" CASCADE;\n");
+            .ident(wanted.role);
+        if wanted.major >= 16 {
+            sql = sql.text(" GRANTED BY ").ident(&membership.grantor);
+        }
+        sql = sql.text(
+            " CASCADE;
+",
+        );
     }
     if !role.member_of.iter().any(plain) {
         sql = sql.append(join_group(wanted.role, wanted.major));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::protection::is_as_wanted;
 use super::{Observed, Wanted, is_standard_table, without_triggers};
 use crate::pg::sql::Sql;
 use crate::tenant::AuditMode;
@@ -92,7 +93,7 @@ SELECT 'positions_per_portfolio', COALESCE(portfolio_id::text, ''), pg_catalog.c
         column: Some("executed_at"),
         update: true,
         recount: "INSERT INTO tenant_usage (resource, scope, used)
-SELECT 'trades_per_day', COALESCE(pg_catalog.to_char(executed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), 'infinity'),
+SELECT 'trades_per_day', COALESCE(pg_catalog.to_char(pg_catalog.timezone(INTERVAL '0', executed_at), 'YYYY-MM-DD'), 'infinity'),
     pg_catalog.count(*) FROM trades GROUP BY 2;
 ",
     },
@@ -213,7 +214,9 @@ pub(super) fn triggers(wanted: &Wanted<'_>, now: &Observed) -> (Sql, Sql, Sql) {
             limits = limits.append(sql);
         }
     }
-    if !now.relations.iter().any(|r| r.name == "tenant_usage") {
+    // Whatever another body of the function counted, or did not, is counted anew.
+    let replaced = !is_as_wanted(wanted, now, "enforce_limits");
+    if wanted.recount || replaced || !now.relations.iter().any(|r| r.name == "tenant_usage") {
         changed.extend(counted.iter().map(|limit| limit.table));
     }
     let recount = recount(wanted, now, &counted, &changed);
