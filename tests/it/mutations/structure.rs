@@ -745,9 +745,9 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "cast_between_built_in_types",
         checks: &["casts"],
         tenant: false,
-        object: "cast (boolean AS timestamp without time zone)",
-        apply: "CREATE SCHEMA mut_cast; CREATE FUNCTION mut_cast.f(boolean) RETURNS timestamp LANGUAGE sql AS 'SELECT NULL::timestamp'; CREATE CAST (boolean AS timestamp) WITH FUNCTION mut_cast.f(boolean)",
-        undo: "DROP CAST (boolean AS timestamp); DROP SCHEMA mut_cast CASCADE",
+        object: "cast (boolean AS date)",
+        apply: "CREATE SCHEMA mut_cast; CREATE FUNCTION mut_cast.f(boolean) RETURNS date LANGUAGE sql AS 'SELECT NULL::date'; CREATE CAST (boolean AS date) WITH FUNCTION mut_cast.f(boolean)",
+        undo: "DROP CAST (boolean AS date); DROP SCHEMA mut_cast CASCADE",
     },
     Mutation {
         name: "owner_without_rights_on_the_log",
