@@ -26,6 +26,17 @@ const STANDARD: [&str; 4] = [
     include_str!("../sql/standard/audit_changes.sql"),
     include_str!("../sql/standard/enforce_limits.sql"),
 ];
+/// Lower-case hex SHA-256 over what every tenant has beside its template and what `init` stores of both; equal means that
+/// a template which was installed with it need not be installed again.
+pub fn standard_sha256() -> String {
+    let mut hash = Sha256::new();
+    for text in [FINGERPRINT_FORMAT].into_iter().chain(STANDARD) {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text.as_bytes());
+    }
+    hex(&hash.finalize())
+}
+
 /// The longest tenant id, in characters.
 pub const TENANT_ID_MAX: usize = 63;
 
@@ -413,15 +424,13 @@ impl Template {
         features
     }
 
-    /// Lower-case hex SHA-256 over everything that decides what a tenant looks like; equal means same template.
+    /// Lower-case hex SHA-256 over name, modules, hypertables and bulk-loaded tables; equal means same template.
     pub fn sha256(&self) -> String {
         let mut hash = Sha256::new();
         let mut field = |text: &str| {
             hash.update((text.len() as u64).to_be_bytes());
             hash.update(text.as_bytes());
         };
-        field(FINGERPRINT_FORMAT);
-        STANDARD.into_iter().for_each(&mut field);
         field(&self.name);
         for module in &self.modules {
             field(&module.name);

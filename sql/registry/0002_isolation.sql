@@ -8,8 +8,11 @@ ALTER TABLE tenantctl.tenants
     -- spares validate from printing and comparing its expressions; NULL: they are always compared.
     ADD COLUMN structure_xid xid;
 
--- The major version whose printing of expressions the fingerprint holds: another one may print the same differently.
-ALTER TABLE tenantctl.template_versions ADD COLUMN server_major integer;
+ALTER TABLE tenantctl.template_versions
+    -- The major version whose printing of expressions the fingerprint holds: another one may print the same differently.
+    ADD COLUMN server_major integer,
+    -- Checksum of what tenantctl itself adds to every tenant, as the binary that installed the version had it.
+    ADD COLUMN standard_sha256 text;
 
 -- What the objects of a template version look like, by the module that made or last changed them, as the catalog of the
 -- reference copy showed them. Ordinal 0 is what tenantctl itself adds to every tenant; there the current version counts,

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pg::session::{Param, Row, Session, column};
 use crate::pg::sql::{FunctionSignature, Sql};
 use crate::plan::standard::TABLE_NAME_MAX;
-use crate::tenant::{Module, ModuleObjects, ObjectLook, Template};
+use crate::tenant::{Module, ModuleObjects, ObjectLook, Template, standard_sha256};
 
 /// The installed version of a template that new tenants are made from; none before the first `init`.
 ///
@@ -74,18 +74,23 @@ WHERE v.template = $1 AND CASE WHEN $2::integer IS NULL THEN v.is_current ELSE v
     Ok(Some(template))
 }
 
-/// The highest version the registry has of a template (0: none), and the current one with that checksum, if any.
+/// The highest version the registry has of a template (0: none), and the current one with that checksum that this binary's
+/// standard was stored with, if any.
 ///
 /// # Errors
 /// When the registry cannot be read.
 pub async fn versions(session: &Session, template: &Template) -> Result<(i32, Option<i32>)> {
     let sql = Sql::new(
         "SELECT COALESCE(pg_catalog.max(version), 0) AS latest,
-    pg_catalog.max(version) FILTER (WHERE is_current AND sha256 = $2) AS same
+    pg_catalog.max(version) FILTER (WHERE is_current AND sha256 = $2 AND standard_sha256 = $3) AS same
 FROM tenantctl.template_versions WHERE template = $1",
     );
-    let sha256 = template.sha256();
-    let params: [Param<'_>; 2] = [(&template.name, Type::TEXT), (&sha256, Type::TEXT)];
+    let (sha256, standard) = (template.sha256(), standard_sha256());
+    let params: [Param<'_>; 3] = [
+        (&template.name, Type::TEXT),
+        (&sha256, Type::TEXT),
+        (&standard, Type::TEXT),
+    ];
     let row = session.query_one(&sql, &params, "read the template's versions").await?;
     Ok((column(&row, "latest")?, column(&row, "same")?))
 }

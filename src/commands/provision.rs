@@ -372,9 +372,9 @@ pub async fn provisioner(
             )
             .with_hint("Run `tenantctl init`, which installs the template that the configuration names.")
         })?;
-    if installed.sha256() != configured.sha256() {
+    if catalog::template::versions(session, &configured).await?.1.is_none() {
         ctx.ui.warn(&format!(
-            "the configured template {} differs from version {} in the registry, which is what tenants are made from; `tenantctl init` installs the configured one",
+            "the configured template {}, or what this tenantctl adds to it, differs from version {} in the registry, which is what tenants are made from; `tenantctl init` installs the configured one",
             installed.name, installed.version
         ));
     }

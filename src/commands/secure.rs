@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::provision::Failed;
 use super::{Context, Plans, Status};
-use crate::catalog::tenants;
+use crate::catalog::{self, tenants};
 use crate::cli::SecureArgs;
 use crate::error::{Error, Result};
 use crate::fleet;
@@ -163,6 +163,10 @@ pub async fn run(ctx: &Context<'_>, args: &SecureArgs) -> Result<Status> {
         ctx.ui.warn(&format!(
             "the configuration has no tier {tier}: the limits of its tenants are left as they are"
         ));
+    }
+    let configured = ctx.settings.config.template()?;
+    if catalog::template::versions(&session, &configured).await?.1.is_none() {
+        ctx.ui.warn("the registry was prepared with another template or by another tenantctl; run `tenantctl init`, or validate and secure will differ");
     }
     let off = &ctx.settings.config.hardening.off;
     let wanted = |line: crate::plan::hardening::Line| !off.contains(line.key());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::provision::pin;
 use super::{Plan, as_admin, as_owner};
 use crate::pg::sql::Sql;
-use crate::tenant::{OWNER_ROLE, ObjectLook, TENANTS_ROLE, Template, hex};
+use crate::tenant::{OWNER_ROLE, ObjectLook, TENANTS_ROLE, Template, hex, standard_sha256};
 use sha2::{Digest, Sha256};
 
 /// One step of the registry's own history.
@@ -182,7 +182,7 @@ pub fn register_template(template: &Template, looks: &[Vec<ObjectLook>]) -> Sql 
     let json = |value: serde_json::Result<String>| value.unwrap_or_default();
     let mut sql = Sql::new("SET LOCAL search_path = '';\nUPDATE tenantctl.template_versions SET is_current = false WHERE is_current AND template = ")
         .literal(&template.name)
-        .text(";\nINSERT INTO tenantctl.template_versions (template, version, sha256, hypertables, bulk_load, is_current, server_major)\nVALUES (")
+        .text(";\nINSERT INTO tenantctl.template_versions (template, version, sha256, hypertables, bulk_load, is_current, standard_sha256, server_major)\nVALUES (")
         .literal(&template.name)
         .text(", ")
         .int(template.version)
@@ -192,7 +192,9 @@ pub fn register_template(template: &Template, looks: &[Vec<ObjectLook>]) -> Sql 
         .literal(&json(serde_json::to_string(&template.hypertables)))
         .text(", ")
         .text_array(&template.bulk_load)
-        .text(", true, pg_catalog.current_setting('server_version_num')::integer / 10000);");
+        .text(", true, ")
+        .literal(&standard_sha256())
+        .text(", pg_catalog.current_setting('server_version_num')::integer / 10000);");
     for (ordinal, module) in template.modules.iter().enumerate() {
         sql = sql
             .text("\nINSERT INTO tenantctl.template_modules (template, version, ordinal, module, feature, sha256, objects, body)\nVALUES (")

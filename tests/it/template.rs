@@ -318,3 +318,50 @@ fn a_rich_template_is_proven_like_any_other() {
         with(module, PLAIN).run(&["init"]).exits(2).says(&[part]);
     }
 }
+
+/// A registry that another tenantctl has prepared, whose standard and modules were others, serves on after `init`.
+#[test]
+fn tenants_of_an_older_tenantctl_are_brought_along() {
+    let db = Db::initialized();
+    let made = db.provision(&["old"]).remove(0);
+    // What version 1 of the registry had: no fingerprint, no audit, no counts.
+    db.sql(&format!(
+        "UPDATE tenantctl.template_versions SET standard_sha256 = NULL; DELETE FROM tenantctl.template_objects;
+         UPDATE tenantctl.template_modules SET objects = objects - 'columns' - 'keys' - 'partitions';
+         UPDATE tenantctl.tenants SET audit = '{{}}', structure_xid = NULL;
+         DROP TABLE {0}.audit_log, {0}.tenant_usage; DROP FUNCTION {0}.audit_changes() CASCADE; DROP FUNCTION {0}.enforce_limits() CASCADE",
+        made.schema
+    ));
+    sql(
+        &made.url(&db),
+        "INSERT INTO portfolios (user_id, name) VALUES (gen_random_uuid(), 'p')",
+    )
+    .unwrap();
+    db.run(&["secure", "old"]).says(&["run `tenantctl init`"]);
+    db.run(&["init"]).success();
+    assert_eq!(db.value("SELECT max(version) FROM tenantctl.template_versions"), "2");
+    db.run(&["secure", "old"]).success();
+    let json = db
+        .run(&["-o", "json", "validate", "old", "--fail-on", "never"])
+        .success()
+        .json();
+    let named: Vec<_> = json["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|f| !f["tenant_id"].is_null())
+        .collect();
+    assert!(named.is_empty(), "{named:#?}");
+    assert_eq!(
+        db.value(&format!(
+            "SELECT used FROM {}.tenant_usage WHERE resource = 'portfolios'",
+            made.schema
+        )),
+        "1"
+    );
+    sql(&made.url(&db), "UPDATE portfolios SET name = 'q'").unwrap();
+    assert_eq!(
+        sql(&made.url(&db), "SELECT count(*) FROM audit_log").unwrap()[0][0],
+        "1"
+    );
+}
