@@ -402,6 +402,19 @@ pub fn on_object(victim: &Target, attacker: &Target, object: &Object, world: &Wo
                 let to = Sql::new("").ident(&attacker.role);
                 let grant = grant(table("GRANT SELECT ON TABLE "), &to, RELATION, object.oid, "SELECT");
                 add("probe_grant", Critical, "grant rights on it", grant);
+                // The right is checked before the lock is asked for, and a view among the names ends it before anything is
+                // emptied.
+                all.push(
+                    Attempt::new(
+                        "probe_truncate",
+                        Critical,
+                        Concerns::Victim,
+                        &name,
+                        "truncate it by a statement",
+                        table("TRUNCATE ").text(", pg_catalog.pg_views"),
+                    )
+                    .proves(&["42809", "55P03"]),
+                );
                 all.push(
                     Attempt::new(
                         "probe_read",
