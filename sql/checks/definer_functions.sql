@@ -11,6 +11,10 @@ WITH RECURSIVE trusted (oid) AS (
     UNION
     SELECT m.member FROM trusted q JOIN pg_catalog.pg_auth_members m ON m.roleid = q.oid
     JOIN pg_catalog.pg_roles r ON r.oid = m.member AND NOT r.rolname ~ '^(tenant_[0-9a-f]{12}_user|tenantctl_tenants)$'
+), candidates AS MATERIALIZED (
+    -- Tenants' own, two each, before anything is joined or asked of them.
+    SELECT p.* FROM pg_catalog.pg_proc p
+    WHERE p.prosecdef AND p.pronamespace NOT IN (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname ~ '^tenant_[0-9a-f]{12}$')
 )
 SELECT CASE WHEN f.powerful AND NOT f.pinned THEN 'critical' ELSE 'high' END AS severity, NULL::text AS tenant_id, NULL::text AS schema_name,
     pg_catalog.format('%s %I.%I(%s)', CASE f.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END, n.nspname, f.proname, pg_catalog.oidvectortypes(f.proargtypes)) AS object,
@@ -22,7 +26,7 @@ SELECT CASE WHEN f.powerful AND NOT f.pinned THEN 'critical' ELSE 'high' END AS 
 FROM (
     SELECT p.*, EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) s (item) WHERE s.item ~ '^search_path=([^"]*,\s*)?"?pg_temp"?$') AS pinned,
         o.oid IN (SELECT q.oid FROM trusted q) OR o.rolbypassrls OR pg_catalog.pg_has_role(o.oid, 'pg_read_all_data', 'USAGE') AS powerful
-    FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_roles o ON o.oid = p.proowner WHERE p.prosecdef
+    FROM candidates p JOIN pg_catalog.pg_roles o ON o.oid = p.proowner
 ) f
 JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace AND n.nspname !~ '^tenant_[0-9a-f]{12}$'
 CROSS JOIN LATERAL pg_catalog.aclexplode(COALESCE(f.proacl, pg_catalog.acldefault('f', f.proowner))) x

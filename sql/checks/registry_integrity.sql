@@ -9,6 +9,11 @@ WITH tenants AS MATERIALIZED (
 ), relations AS MATERIALIZED (
     SELECT c.oid, c.relname, c.relrowsecurity FROM pg_catalog.pg_class c
     WHERE c.relnamespace = pg_catalog.to_regnamespace('tenantctl') AND c.relkind IN ('r', 'p')
+), calls AS MATERIALIZED (
+    -- One look at pg_depend for all of the registry's tables.
+    SELECT d.classid, d.objid, d.refobjid FROM pg_catalog.pg_depend d
+    WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.refobjid >= 16384
+    AND d.classid IN ('pg_catalog.pg_attrdef'::pg_catalog.regclass, 'pg_catalog.pg_constraint'::pg_catalog.regclass, 'pg_catalog.pg_class'::pg_catalog.regclass)
 )
 SELECT 'critical' AS severity, NULL::text AS tenant_id, NULL::text AS schema_name, pg_catalog.format('table tenantctl.%I', r.relname) AS object,
     w.what AS detail, w.remedy AS remedy
@@ -35,7 +40,7 @@ FROM relations r CROSS JOIN LATERAL (
         UNION ALL SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid FROM pg_catalog.pg_constraint k WHERE k.conrelid = r.oid
         UNION ALL SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, x.indexrelid FROM pg_catalog.pg_index x WHERE x.indrelid = r.oid
     ) e (classid, oid)
-    JOIN pg_catalog.pg_depend d ON d.classid = e.classid AND d.objid = e.oid AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.refobjid >= 16384
+    JOIN calls d ON d.classid = e.classid AND d.objid = e.oid
 ) w (what, remedy)
 UNION ALL
 SELECT 'critical', NULL, NULL, 'table tenantctl.template_modules',
