@@ -2,7 +2,7 @@
 # make test   everything CI checks: format, lints, unit, integration, CLI snapshots, generated docs
 # Both install what is missing on Debian and its relatives: PostgreSQL 15 or later, a C compiler, Rust.
 
-RUST_MIN := 1.89
+RUST_MIN := 1.94.1
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 CARGO := PATH="$$PATH:$$HOME/.cargo/bin" cargo
 

@@ -153,6 +153,17 @@ pub enum Command {
     /// role) and changes what differs; data is never touched, and objects that are not the template's are left alone.
     /// --all also applies the lines that concern the whole database, those of `hardening:` in the configuration.
     Secure(SecureArgs),
+    /// Back tenants up into a store; list, verify and prune backups
+    ///
+    /// One snapshot a tenant, read by several sessions, compressed and where configured encrypted on the way, without a
+    /// temporary file. A backup counts once its manifest is written, and that comes last. A tenant that is called list,
+    /// verify or prune is named after `--`.
+    Backup(BackupArgs),
+    /// Restore a tenant from a backup
+    ///
+    /// Loads the backup beside the tenant, proves it, then swaps the two in one short transaction. What the tenant had
+    /// before is kept and can be put back with --undo until it is dropped. Whatever fails leaves the tenant as it was.
+    Restore(RestoreArgs),
     /// Show and prune the audit logs of tenants
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -184,6 +195,8 @@ impl Command {
             Self::Validate(_) => "validate",
             Self::Drop(_) => "drop",
             Self::Secure(_) => "secure",
+            Self::Backup(_) => "backup",
+            Self::Restore(_) => "restore",
             Self::Audit(_) => "audit",
             Self::Bench(_) => "bench",
             Self::Demo(_) => "demo",
@@ -399,6 +412,196 @@ pub struct DropArgs {
     pub dry_run: bool,
 }
 
+/// Where backups lie.
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// Store of backups: file:///folder or s3://bucket/prefix [default: backup.store]
+    ///
+    /// S3 credentials and region come from the environment or the AWS profile; AWS_ENDPOINT_URL names another make.
+    #[arg(long, value_name = "URL", env = "TENANTCTL_STORE")]
+    pub store: Option<String>,
+}
+
+/// How backups are decrypted.
+#[derive(Debug, Args)]
+pub struct IdentityArgs {
+    /// File with an age or SSH private key, for encrypted backups; `-` is stdin (may be given more than once)
+    #[arg(short, long, value_name = "FILE", env = "TENANTCTL_IDENTITY", value_parser = path_or_nothing())]
+    pub identity: Vec<PathBuf>,
+}
+
+/// Arguments of `backup`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct BackupArgs {
+    /// What else can be done with backups.
+    #[command(subcommand)]
+    pub command: Option<BackupCommand>,
+    /// What is backed up.
+    #[command(flatten)]
+    pub make: BackupMakeArgs,
+}
+
+/// Arguments of `backup` without a subcommand.
+#[derive(Debug, Args)]
+pub struct BackupMakeArgs {
+    /// Tenant ids
+    #[arg(value_name = "TENANT", conflicts_with_all = ["all", "tier"])]
+    pub tenants: Vec<String>,
+    /// All tenants
+    #[arg(long)]
+    pub all: bool,
+    /// Only tenants of this tier
+    #[arg(short, long, value_name = "TIER")]
+    pub tier: Option<String>,
+    /// What the backup is for, which decides how long it is kept: scheduled, weekly, monthly, manual, pre_migration, or a
+    /// word of your own
+    #[arg(long = "type", value_name = "TYPE", default_value = "manual")]
+    pub backup_type: String,
+    /// Sessions, shared by all tenants of the run [default: backup.jobs]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub jobs: Option<u16>,
+    /// Read from this standby instead of the primary: a libpq URL, key=value pairs, or `any` of cluster.replicas
+    #[arg(long, value_name = "URL")]
+    pub from_replica: Option<String>,
+    /// Where to.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Tell what would be backed up, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Subcommands of `backup`.
+#[derive(Debug, Subcommand)]
+pub enum BackupCommand {
+    /// List backups, newest first
+    ///
+    /// Without --store the registry's, with it those that lie in that store, whatever a registry says.
+    List(BackupListArgs),
+    /// Read backups again and prove that they are whole
+    ///
+    /// Reads every member, holds it to its checksum, unpacks it and counts its rows.
+    Verify(BackupVerifyArgs),
+    /// Remove expired backups and what uploads that died have left
+    ///
+    /// Keeps the newest good backup of every tenant, whatever its age. Without --yes it only tells what would go.
+    Prune(BackupPruneArgs),
+}
+
+/// Arguments of `backup list`.
+#[derive(Debug, Args)]
+pub struct BackupListArgs {
+    /// Only of these tenants
+    #[arg(value_name = "TENANT")]
+    pub tenants: Vec<String>,
+    /// Look into this store instead of the registry: file:///folder or s3://bucket/prefix
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+}
+
+/// Arguments of `backup verify`.
+#[derive(Debug, Args)]
+pub struct BackupVerifyArgs {
+    /// Backup ids
+    #[arg(value_name = "BACKUP", conflicts_with = "all", required_unless_present = "all")]
+    pub backups: Vec<String>,
+    /// All backups
+    #[arg(long)]
+    pub all: bool,
+    /// Also restore each into a schema of its own, compare structure, rows and contents with the backup, and drop it
+    #[arg(long)]
+    pub restore_drill: bool,
+    /// Backups verified at a time; sessions of a drill [default: backup.jobs]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub jobs: Option<u16>,
+    /// Where they lie.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// What opens them.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+}
+
+/// Arguments of `backup prune`.
+#[derive(Debug, Args)]
+pub struct BackupPruneArgs {
+    /// Only of these tenants
+    #[arg(value_name = "TENANT")]
+    pub tenants: Vec<String>,
+    /// Yes, remove them
+    #[arg(long)]
+    pub yes: bool,
+    /// Tell what would go, and remove nothing
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// Where they lie.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// Arguments of `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// Tenant id; with --drop-replaced and --from-store any number of them
+    #[arg(value_name = "TENANT", required_unless_present = "all")]
+    pub tenants: Vec<String>,
+    /// With --from-store and --drop-replaced: all tenants
+    #[arg(long)]
+    pub all: bool,
+    /// This backup
+    #[arg(long, value_name = "BACKUP")]
+    pub backup: Option<String>,
+    /// The newest good backup; so it is too when --backup is not given
+    #[arg(long, conflicts_with = "backup")]
+    pub latest: bool,
+    /// Make a new tenant of this id from the backup instead of replacing the tenant
+    #[arg(long = "as", value_name = "NEW_ID", conflicts_with_all = ["tables", "undo", "drop_replaced", "from_store"])]
+    pub as_id: Option<String>,
+    /// Tier of the new tenant [default: as in the backup]
+    #[arg(short, long, value_name = "TIER", requires = "as_id")]
+    pub tier: Option<String>,
+    /// Replace the contents of these tables only
+    #[arg(long, value_name = "TABLE,...", value_delimiter = ',', conflicts_with_all = ["undo", "drop_replaced", "from_store"])]
+    pub tables: Vec<String>,
+    /// Put back what the last restore has replaced
+    #[arg(long, conflicts_with_all = ["backup", "latest", "drop_replaced", "from_store"])]
+    pub undo: bool,
+    /// Drop what earlier restores have replaced: of the tenants named at once, with --all where its grace is over
+    #[arg(long, conflicts_with_all = ["backup", "latest", "from_store"])]
+    pub drop_replaced: bool,
+    /// Rebuild registry, roles and tenants from the manifests in the store, on a cluster that has none of them
+    #[arg(long, conflicts_with_all = ["backup", "disconnect"])]
+    pub from_store: bool,
+    /// End the tenant's sessions instead of giving up when they do not let go of its tables
+    #[arg(long)]
+    pub disconnect: bool,
+    /// Days for which what is replaced is kept
+    #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u16).range(0..=3650))]
+    pub keep_days: u16,
+    /// Sessions that load and build indexes at the same time [default: backup.jobs]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub jobs: Option<u16>,
+    /// Memory for each index build, as PostgreSQL writes it
+    #[arg(long, value_name = "SIZE", default_value = "256MB")]
+    pub maintenance_work_mem: String,
+    /// Write the passwords of new tenants to this new file with mode 0600 instead of showing them
+    #[arg(long, value_name = "FILE")]
+    pub credentials_file: Option<PathBuf>,
+    /// Show no passwords: they are stored encrypted to credentials.age_recipients
+    #[arg(long, conflicts_with = "credentials_file")]
+    pub no_show: bool,
+    /// Where the backups lie.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// What opens them.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    /// Check the backup, print the plan, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// Arguments of `secure`.
 #[derive(Debug, Args)]
 pub struct SecureArgs {
@@ -516,6 +719,27 @@ pub enum BenchCommand {
     Audit(BenchTriggersArgs),
     /// Inserts with and without counted limits
     Limits(BenchTriggersArgs),
+    /// Backup and restore of one tenant, beside pg_dump and pg_restore on the same data
+    ///
+    /// Works in a database and a folder of its own, which it drops at the end.
+    Backup(BenchBackupArgs),
+}
+
+/// Arguments of `bench backup`.
+#[derive(Debug, Args)]
+pub struct BenchBackupArgs {
+    /// Size of the tenant in GiB of tables, without indexes
+    #[arg(long, value_name = "GIB", default_value_t = 1.0)]
+    pub size: f64,
+    /// Folder for the backups of all contenders; it needs room for about twice the size
+    #[arg(long, value_name = "DIR", value_parser = path_or_nothing())]
+    pub folder: Option<PathBuf>,
+    /// Sessions of tenantctl, and jobs of pg_restore
+    #[arg(short, long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub jobs: u16,
+    /// Rounds, each with every contender in turn; the median counts
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub rounds: u16,
 }
 
 /// Arguments of `bench audit` and `bench limits`.

@@ -29,6 +29,7 @@
 //!
 //! A test reads the `use crate::` lines and holds this table. Core code never prints.
 
+pub mod backup;
 pub mod bench;
 pub mod catalog;
 pub mod cli;
@@ -46,6 +47,7 @@ pub mod plan;
 pub mod provisioner;
 pub mod rotator;
 pub mod settings;
+pub mod store;
 pub mod tenant;
 pub mod ui;
 pub mod validate;

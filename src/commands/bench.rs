@@ -167,3 +167,11 @@ async fn measure(ctx: &Context<'_>, scratch: &Scratch, workload: Workload) -> Re
     };
     suite.run().await
 }
+
+/// Runs `bench backup`.
+///
+/// # Errors
+/// When the measurement could not be made.
+pub async fn backup(_ctx: &Context<'_>, _args: &crate::cli::BenchBackupArgs) -> Result<Status> {
+    todo!()
+}

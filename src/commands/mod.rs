@@ -1,6 +1,7 @@
 //! The commands, one thin module each. They read like tables of contents; the work is elsewhere.
 
 pub mod audit;
+pub mod backup;
 pub mod bench;
 pub mod credentials;
 pub mod demo;
@@ -10,6 +11,7 @@ pub mod init;
 pub mod list;
 mod passwords;
 pub mod provision;
+pub mod restore;
 pub mod rotate;
 pub mod secure;
 pub mod show;
@@ -112,6 +114,10 @@ pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt) -> Result<Statu
         Command::Drop(args) => until(interrupt, 3, drop::run(&ctx, args)).await,
         // Each tenant is whole before or after; what is under way is bounded by the time limit.
         Command::Secure(args) => until(interrupt, 2, secure::run(&ctx, args)).await,
+        // After the first Ctrl-C it starts no more tenants and takes back what is half written; the second waits for nothing.
+        Command::Backup(args) => until(interrupt, 2, backup::run(&ctx, args)).await,
+        // After the first Ctrl-C it drops what it has staged.
+        Command::Restore(args) => until(interrupt, 2, restore::run(&ctx, args)).await,
         Command::Audit(AuditCommand::Show(args)) => until(interrupt, 1, audit::show(&ctx, args)).await,
         Command::Audit(AuditCommand::Prune(args)) => until(interrupt, 2, audit::prune(&ctx, args)).await,
         // It has a database to drop before it ends.
@@ -122,6 +128,7 @@ pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt) -> Result<Statu
         Command::Bench(BenchCommand::Limits(args)) => {
             until(interrupt, 2, bench::triggers(&ctx, Subject::Limits, args)).await
         }
+        Command::Bench(BenchCommand::Backup(args)) => until(interrupt, 2, bench::backup(&ctx, args)).await,
         Command::Demo(_) | Command::Completions(_) | Command::Man(_) => Ok(Status::Done),
     };
     // A login that was refused is not tried again for the sake of the log: servers count such attempts.

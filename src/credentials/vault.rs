@@ -5,7 +5,7 @@ use std::io::{BufReader, Read, Write};
 use std::path::Path;
 
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
-use age::{DecryptError, Decryptor, Encryptor, Identity, IdentityFile, Recipient, ssh, x25519};
+use age::{DecryptError, Decryptor, Encryptor, Identity, Recipient, ssh, x25519};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::password::Password;
@@ -42,6 +42,27 @@ impl Recipients {
     /// Whether there are none, so that nothing is stored.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// As configured.
+    pub fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
+    /// What encrypts a stream to all of them; none if there are none.
+    ///
+    /// # Errors
+    /// When a key cannot encrypt.
+    pub fn encryptor(&self) -> Result<Option<Encryptor>> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let keys = self.keys.iter().map(|key| key.as_ref() as &dyn Recipient);
+        Encryptor::with_recipients(keys).map(Some).map_err(|why| {
+            Error::config("cannot encrypt to the age recipients")
+                .with_cause(why)
+                .with_hint("Check the public keys in the configuration.")
+        })
     }
 
     /// Encrypts a password to all of them; none if there are none.
@@ -98,7 +119,8 @@ fn recipient(text: &str) -> Result<Box<dyn Recipient + Send + Sync>> {
 }
 
 /// Private keys.
-pub struct Identities(Vec<Box<dyn Identity>>);
+#[derive(Default)]
+pub struct Identities(Vec<Box<dyn Identity + Send + Sync>>);
 
 /// Larger than any file of keys.
 const FILE_MAX_BYTES: u64 = 1 << 20;
@@ -116,6 +138,24 @@ impl Identities {
         Ok(Self(all))
     }
 
+    /// Decrypts a stream.
+    ///
+    /// # Errors
+    /// Which of the two ways it failed in.
+    pub fn decrypt<R: Read + 'static>(&self, input: R) -> Result<impl Read + 'static, Closed> {
+        let decryptor = Decryptor::new_buffered(BufReader::new(input)).map_err(|e| Closed::Damaged(e.to_string()))?;
+        let keys = self.0.iter().map(|key| key.as_ref() as &dyn Identity);
+        decryptor.decrypt(keys).map_err(|e| match e {
+            DecryptError::NoMatchingKeys => Closed::NoKey,
+            e => Closed::Damaged(e.to_string()),
+        })
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Decrypts an armored age file.
     ///
     /// # Errors
@@ -124,7 +164,7 @@ impl Identities {
         let damaged = |why: &dyn std::fmt::Display| Closed::Damaged(why.to_string());
         let decryptor = Decryptor::new(ArmoredReader::new(ciphertext.as_bytes())).map_err(|e| damaged(&e))?;
         let mut reader = decryptor
-            .decrypt(self.0.iter().map(AsRef::as_ref))
+            .decrypt(self.0.iter().map(|key| key.as_ref() as &dyn Identity))
             .map_err(|e| match e {
                 DecryptError::NoMatchingKeys => Closed::NoKey,
                 e => damaged(&e),
@@ -144,7 +184,7 @@ pub enum Closed {
     Damaged(String),
 }
 
-fn identities(path: &Path) -> Result<Vec<Box<dyn Identity>>> {
+fn identities(path: &Path) -> Result<Vec<Box<dyn Identity + Send + Sync>>> {
     let stdin = path == Path::new("-");
     let name = if stdin {
         "stdin".into()
@@ -193,13 +233,16 @@ fn identities(path: &Path) -> Result<Vec<Box<dyn Identity>>> {
             Err(e) => Err(no_key(e.to_string())),
         };
     }
-    let file = IdentityFile::from_buffer(BufReader::new(bytes.as_slice())).map_err(|e| no_key(e.to_string()))?;
-    let found: Vec<Box<dyn Identity>> = file
-        .into_identities()
-        .map_err(|e| no_key(e.to_string()))?
-        .into_iter()
-        .map(|identity| identity as Box<dyn Identity>)
-        .collect();
+    let text = std::str::from_utf8(&bytes).map_err(|e| no_key(e.to_string()))?;
+    let lines = text.lines().map(str::trim).enumerate();
+    let found: Vec<Box<dyn Identity + Send + Sync>> = lines
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .map(|(at, line)| {
+            let key = line.parse::<x25519::Identity>();
+            key.map(|key| Box::new(key) as _)
+                .map_err(|e| no_key(format!("line {}: {e}", at + 1)))
+        })
+        .collect::<Result<_>>()?;
     if found.is_empty() {
         return Err(no_key("it has no line that starts with AGE-SECRET-KEY-1".into()));
     }

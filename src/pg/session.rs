@@ -405,6 +405,11 @@ impl Session {
         self.host
     }
 
+    /// The driver's client, for COPY.
+    pub(in crate::pg) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Whether the session is known to be gone, or was given up because it no longer answered.
     pub fn is_closed(&self) -> bool {
         self.client.is_closed() || self.abandoned.load(Ordering::Relaxed)

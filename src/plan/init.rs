@@ -31,6 +31,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0002_isolation.sql",
         sql: include_str!("../../sql/registry/0002_isolation.sql"),
     },
+    Migration {
+        version: 3,
+        name: "0003_backups.sql",
+        sql: include_str!("../../sql/registry/0003_backups.sql"),
+    },
 ];
 
 impl Migration {

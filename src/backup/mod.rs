@@ -1,0 +1,8 @@
+//! Backups of one tenant: a manifest and its members in a store, from one snapshot, without a temporary file.
+//!
+//! A backup lies under `tenants/<tenant_id>/backups/<backup_id>/`. `manifest.json` is written last: without it there is no
+//! backup, only what an upload that died has left. `SHA256SUMS` lists every other member and the manifest, in the form that
+//! `sha256sum -c` takes; together with `load.sql` it lets anyone restore with `sha256sum`, `zstd` and `psql` alone.
+
+pub mod manifest;
+pub mod member;
