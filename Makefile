@@ -6,7 +6,7 @@ RUST_MIN := 1.94.1
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 CARGO := PATH="$$PATH:$$HOME/.cargo/bin" cargo
 
-.PHONY: help demo test docs build deps lint-deps clean
+.PHONY: help demo test docs build deps test-deps lint-deps clean
 
 help:
 	@echo "make demo    build, then run the whole story on a throw-away PostgreSQL cluster"
@@ -22,7 +22,7 @@ demo: deps
 build: deps
 	@$(CARGO) build --release --locked
 
-test: deps lint-deps
+test: deps test-deps lint-deps
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	$(CARGO) test --locked
@@ -50,6 +50,14 @@ deps:
 	    echo "Rust $(RUST_MIN) or later is needed (found: $${have:-none}). Debian 13 has it as the package rustup;" >&2; \
 	    echo "elsewhere see the installation page of the Rust project." >&2; exit 1; \
 	fi
+
+# Programs that some tests drive; a test whose program is missing says so and is skipped.
+test-deps:
+	@for program in zstd age; do \
+	    command -v $$program >/dev/null && continue; \
+	    echo "installing $$program"; \
+	    { $(SUDO) apt-get install -y -qq --no-install-recommends $$program >/dev/null; } || echo "please install $$program by hand, or its tests are skipped" >&2; \
+	done
 
 lint-deps:
 	@export PATH="$$PATH:$$HOME/.cargo/bin"; \
