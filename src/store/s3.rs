@@ -4,8 +4,8 @@ pub struct Bucket {
     url: String,
 }
 impl Bucket {
-    pub async fn open(url: &str, _: &WriteOptions) -> Result<Self> {
-        Ok(Self { url: url.to_owned() })
+    pub async fn open(bucket: String, _prefix: String, _: &WriteOptions) -> Result<Self> {
+        Ok(Self { url: bucket })
     }
 }
 #[async_trait]
