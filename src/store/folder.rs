@@ -1,9 +1,8 @@
 //! A local folder.
 //!
 //! An object is written to a temporary name beside its own, made durable, renamed, and then the folders that lead to it are
-//! made durable too, each once. So [`Upload::finish`] costs two writes of the file system's journal: measured on ext4, a
-//! thousand backups of twenty members take 16 s by four at a time, of which collecting the calls into one at the end of each
-//! backup would save 3 s.
+//! made durable too, each once. Calls are not saved up for the end of a backup: that was measured to save 3 of the 16 s that a
+//! thousand backups of twenty members take, four at a time, on a virtual disk where one call takes 0.7 ms.
 //!
 //! Links below the folder are not followed: they would lead out of the store.
 
@@ -22,6 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// What is read at a time.
 const PIECE: usize = 256 << 10;
+/// How often a folder is made anew that others remove.
+const ATTEMPTS: usize = 100;
 /// The end of temporary names; they begin with a dot.
 const UNFINISHED: &str = ".part";
 
@@ -90,6 +91,20 @@ impl Tree {
             .mode(0o700)
             .create(&self.root)
             .map_err(|e| failed("make", &self.root, e))?;
+        let mut attempts = 0;
+        loop {
+            match self.make_below(dir) {
+                // Somebody who removes the last object of a folder has just removed the folder too.
+                Err((_, e)) if e.kind() == io::ErrorKind::NotFound && attempts < ATTEMPTS => attempts += 1,
+                Err((path, e)) => return Err(failed("make", &path, e)),
+                Ok(None) => return Ok(()),
+                Ok(Some(link)) => return Err(is_link(&link)),
+            }
+        }
+    }
+
+    /// Makes folders below the store's own; returns a link that is in the way.
+    fn make_below(&self, dir: &Path) -> Result<Option<PathBuf>, (PathBuf, io::Error)> {
         let mut made = self.root.clone();
         for part in dir.strip_prefix(&self.root).unwrap_or(Path::new("")) {
             made.push(part);
@@ -97,16 +112,16 @@ impl Tree {
                 Ok(()) => {
                     self.known().remove(&made);
                 }
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                    let found = made.symlink_metadata().map_err(|e| failed("make", &made, e))?;
-                    if found.is_symlink() {
-                        return Err(is_link(&made));
-                    }
-                }
-                Err(e) => return Err(failed("make", &made, e)),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match made.symlink_metadata() {
+                    Ok(found) if found.is_symlink() => return Ok(Some(made)),
+                    Ok(found) if found.is_dir() => {}
+                    Ok(_) => return Err((made, e)),
+                    Err(e) => return Err((made, e)),
+                },
+                Err(e) => return Err((made, e)),
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Creates a temporary file for an object.
@@ -132,8 +147,7 @@ impl Tree {
                 .open(&temporary);
             match opened {
                 Ok(file) => return Ok((temporary, target, file)),
-                // Somebody who removes the last object of this folder has just removed the folder too.
-                Err(e) if e.kind() == io::ErrorKind::NotFound && attempts < 10 => attempts += 1,
+                Err(e) if e.kind() == io::ErrorKind::NotFound && attempts < ATTEMPTS => attempts += 1,
                 Err(e) => return Err(failed("write", &temporary, e)),
             }
         }
@@ -243,7 +257,10 @@ impl Tree {
                 Ok(()) => {
                     if number == 0 {
                         // Gone after a crash too, before the others go.
-                        sync_folder(folder_of(&path)).map_err(|e| failed("write", folder_of(&path), e))?;
+                        match sync_folder(folder_of(&path)) {
+                            Err(e) if !is_absent(&e) => return Err(failed("write", folder_of(&path), e)),
+                            _ => {}
+                        }
                     }
                 }
                 Err(e) if is_absent(&e) => {}

@@ -43,6 +43,17 @@ pub struct WriteOptions {
     pub server_side_encryption: Option<String>,
 }
 
+/// What is told of an S3 service instead of by the environment and the AWS profile, which say all that is none here.
+#[derive(Clone, Default)]
+pub struct Access {
+    /// Where the service is; buckets are then named in the path.
+    pub endpoint_url: Option<String>,
+    /// The region.
+    pub region: Option<String>,
+    /// Access key id and secret.
+    pub keys: Option<(String, String)>,
+}
+
 /// A place for objects.
 #[async_trait]
 pub trait Store: Send + Sync {
@@ -129,9 +140,17 @@ pub trait Download: Send {
 /// # Errors
 /// Kinds `usage` and `config`.
 pub async fn open(url: &str, options: &WriteOptions) -> Result<Arc<dyn Store>> {
+    open_as(url, options, &Access::default()).await
+}
+
+/// The same, where S3 is not what the environment says.
+///
+/// # Errors
+/// Kinds `usage` and `config`.
+pub async fn open_as(url: &str, options: &WriteOptions, access: &Access) -> Result<Arc<dyn Store>> {
     match Location::parse(url)? {
         Location::Folder(root) => Ok(Arc::new(folder::Folder::new(root, url))),
-        Location::Bucket { bucket, prefix } => Ok(Arc::new(s3::Bucket::open(bucket, prefix, options).await?)),
+        Location::Bucket { bucket, prefix } => Ok(Arc::new(s3::Bucket::open(bucket, prefix, options, access).await?)),
     }
 }
 
