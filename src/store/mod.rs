@@ -52,6 +52,8 @@ pub struct Access {
     pub region: Option<String>,
     /// Access key id and secret.
     pub keys: Option<(String, String)>,
+    /// How often a request is tried.
+    pub attempts: Option<u32>,
 }
 
 /// A place for objects.

@@ -62,7 +62,9 @@ const IN_FLIGHT_MIB: usize = 48;
 /// Keys of one DeleteObjects.
 const BATCH: usize = 1000;
 /// How often an operation is tried; the SDK's own default, which is what it says when nobody has set a number, is 3.
-const ATTEMPTS: u32 = 6;
+const ATTEMPTS: u32 = 8;
+/// At most so long before the second attempt; each further one may take twice as long, up to 20 s.
+const FIRST_PAUSE: Duration = Duration::from_millis(300);
 const SDK_ATTEMPTS: u32 = 3;
 /// How often a download is taken up again without having got a byte.
 const RESUMES: u32 = 6;
@@ -154,13 +156,20 @@ async fn configure(access: &Access) -> Result<Config> {
     }
     let region = sdk.region().cloned().unwrap_or(Region::from_static("us-east-1"));
     let attempts = sdk.retry_config().map_or(SDK_ATTEMPTS, RetryConfig::max_attempts);
-    let attempts = if attempts == SDK_ATTEMPTS { ATTEMPTS } else { attempts };
+    let attempts = access.attempts.unwrap_or(match attempts {
+        SDK_ATTEMPTS => ATTEMPTS,
+        set => set,
+    });
     let checksums = std::env::var("AWS_REQUEST_CHECKSUM_CALCULATION")
         .is_ok_and(|value| value.eq_ignore_ascii_case("when_supported"));
     Ok(Builder::from(&sdk)
         .region(region)
         .force_path_style(custom)
-        .retry_config(RetryConfig::standard().with_max_attempts(attempts))
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(attempts)
+                .with_initial_backoff(FIRST_PAUSE),
+        )
         .timeout_config(patience(PATIENCE))
         .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL).build())
         .request_checksum_calculation(match checksums {

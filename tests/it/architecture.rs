@@ -27,6 +27,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "rotator",
         &["catalog", "credentials", "fleet", "interrupt", "pg", "plan"],
     ),
+    ("store", &[]),
+    (
+        "backup",
+        &[
+            "backup",
+            "catalog",
+            "credentials",
+            "fleet",
+            "interrupt",
+            "pg",
+            "plan",
+            "store",
+        ],
+    ),
     ("cluster", &["pg"]),
     (
         "bench",

@@ -25,6 +25,7 @@ mod provision;
 mod rotate;
 mod secure;
 mod show;
+mod store;
 mod support;
 mod template;
 mod timescaledb;

@@ -1,4 +1,6 @@
-//! What the tests share: a cluster, databases, the binary, SQL.
+//! What the tests share: a cluster, databases, the binary, SQL, an S3 service.
+
+pub mod s3;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -289,7 +291,8 @@ fn describe(error: &tokio_postgres::Error) -> String {
     )
 }
 
-fn runtime() -> &'static tokio::runtime::Runtime {
+/// The runtime of what runs in the test process itself.
+pub fn runtime() -> &'static tokio::runtime::Runtime {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
         tokio::runtime::Builder::new_multi_thread()
