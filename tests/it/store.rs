@@ -412,7 +412,7 @@ fn cut_connections_lose_nothing() {
         // In the middle of a part, before it, and after it; then the same for what is small.
         server.fault(Fault::once("PUT", "partNumber=1", Action::CutRequest(3 * MIB)));
         server.fault(Fault::once("PUT", "partNumber=2", Action::CutRequest(0)));
-        server.fault(Fault::once("PUT", "partNumber=3", Action::LoseAnswer));
+        server.fault(Fault::once("PUT", "partNumber=", Action::LoseAnswer).after(2));
         server.fault(Fault::once("POST", "uploadId=", Action::LoseAnswer));
         server.fault(Fault::once("PUT", "p/small", Action::LoseAnswer));
         put(&*store, "large", &bytes).await;
@@ -440,14 +440,21 @@ fn a_download_that_cannot_be_taken_up_is_an_error() {
         let store = bucket(&server, "p").await;
         put(&*store, "gone", &bytes).await;
         put(&*store, "other", &bytes).await;
-        for key in ["gone", "other"] {
+        put(&*store, "short", &bytes).await;
+        for key in ["gone", "other", "short"] {
             server.fault(Fault::once("GET", &format!("p/{key}"), Action::CutResponse(MIB)));
         }
         let mut gone = store.open("gone").await.unwrap();
         let mut other = store.open("other").await.unwrap();
         store.remove(&["gone".to_owned()]).await.unwrap();
         put(&*store, "other", &noise(4 * MIB)).await;
-        for (download, text) in [(&mut gone, "removed meanwhile"), (&mut other, "replaced")] {
+        let mut short = store.open("short").await.unwrap();
+        server.overwrite("p/short", &noise(2 * MIB));
+        for (download, text) in [
+            (&mut gone, "removed meanwhile"),
+            (&mut other, "replaced"),
+            (&mut short, "broke off"),
+        ] {
             let error = loop {
                 match download.read().await {
                     Ok(Some(_)) => {}
@@ -578,47 +585,118 @@ fn what_a_user_can_mend_is_said() {
     assert!(server.objects().is_empty());
 }
 
-/// The environment belongs to a process, so this test runs itself in another one.
+/// Whether this is the process that [`in_child`] has started for a test, with what it gave it.
+fn child() -> Option<String> {
+    std::env::var("TENANTCTL_TEST_CHILD").ok()
+}
+
+/// Runs a test again in a process of its own with this environment alone: a process has but one.
+fn in_child(test: &str, given: &str, environment: &[(&str, String)]) {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture"])
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+        .env("HOME", "/nonexistent")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .env("TENANTCTL_TEST_CHILD", given)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success() && said.contains("1 passed"), "{said}");
+}
+
 #[test]
 fn missing_credentials_and_regions_are_said() {
-    const CHILD: &str = "TENANTCTL_TEST_NO_CREDENTIALS";
-    if std::env::var_os(CHILD).is_none() {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "store::missing_credentials_and_regions_are_said",
-                "--exact",
-                "--nocapture",
-            ])
-            .env_clear()
-            .env(CHILD, "1")
-            .env("HOME", "/nonexistent")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .output()
-            .unwrap();
-        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
-        return;
-    }
-    let server = S3Server::start();
+    let Some(endpoint) = child() else {
+        let server = S3Server::start();
+        return in_child(
+            "store::missing_credentials_and_regions_are_said",
+            &server.endpoint(),
+            &[],
+        );
+    };
     runtime().block_on(async {
-        let error = store::open(&server.url("p"), &WriteOptions::default())
-            .await
-            .err()
-            .unwrap();
+        let url = format!("s3://{BUCKET}/p");
+        let error = store::open(&url, &WriteOptions::default()).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.hint().unwrap().contains("AWS_REGION"), "{error:?}");
         let access = Access {
-            endpoint_url: Some(server.endpoint()),
+            endpoint_url: Some(endpoint),
             ..Access::default()
         };
-        let store = store::open_as(&server.url("p"), &WriteOptions::default(), &access)
-            .await
-            .unwrap();
+        let store = store::open_as(&url, &WriteOptions::default(), &access).await.unwrap();
         let error = store.probe().await.unwrap_err();
         assert!(
             says(&error, "No credentials were found. Set AWS_ACCESS_KEY_ID"),
             "{error:?}"
         );
     });
+}
+
+#[test]
+fn endpoint_and_credentials_come_from_the_environment_or_a_profile() {
+    const TEST: &str = "store::endpoint_and_credentials_come_from_the_environment_or_a_profile";
+    if let Some(prefix) = child() {
+        runtime().block_on(async {
+            let url = format!("s3://{BUCKET}/{prefix}");
+            let store = store::open(&url, &WriteOptions::default()).await.unwrap();
+            store.probe().await.unwrap();
+            for size in [10, 17 * MIB] {
+                let (key, bytes) = (format!("k{size}"), noise(size));
+                put(&*store, &key, &bytes).await;
+                assert!(get(&*store, &key).await.unwrap() == bytes);
+            }
+            store.remove(&["k10".to_owned(), "k17".to_owned()]).await.unwrap();
+        });
+        return;
+    }
+    let server = S3Server::start();
+    let environment = server.environment();
+    let value = |name: &str| environment.iter().find(|(n, _)| *n == name).unwrap().1.clone();
+    in_child(TEST, "variables", &environment);
+
+    // The SDK's own checksums, for buckets that insist on some.
+    let mut checked = environment.to_vec();
+    checked.push(("AWS_REQUEST_CHECKSUM_CALCULATION", "when_supported".to_owned()));
+    in_child(TEST, "checked", &checked);
+
+    // An endpoint for S3 alone, without a region; then all of it from a profile, with a process that hands out the keys.
+    let service = environment
+        .iter()
+        .filter(|(name, _)| *name != "AWS_REGION")
+        .map(|(name, value)| match *name {
+            "AWS_ENDPOINT_URL" => ("AWS_ENDPOINT_URL_S3", value.clone()),
+            other => (other, value.clone()),
+        });
+    in_child(TEST, "service", &service.collect::<Vec<_>>());
+    let scratch = Scratch::new();
+    let (config, keys) = (scratch.0.join("config"), scratch.0.join("keys.json"));
+    let process = serde_json::json!({
+        "Version": 1,
+        "AccessKeyId": value("AWS_ACCESS_KEY_ID"),
+        "SecretAccessKey": value("AWS_SECRET_ACCESS_KEY"),
+    });
+    std::fs::write(&keys, process.to_string()).unwrap();
+    let text = format!(
+        "[profile test]\nregion = eu-central-1\nservices = local\ncredential_process = cat {}\n\n[services local]\ns3 =\n  endpoint_url = {}\n",
+        keys.display(),
+        server.endpoint()
+    );
+    std::fs::write(&config, text).unwrap();
+    let profile = [
+        ("AWS_CONFIG_FILE", config.display().to_string()),
+        ("AWS_PROFILE", "test".to_owned()),
+    ];
+    in_child(TEST, "profile", &profile);
+    for prefix in ["variables", "checked", "service", "profile"] {
+        assert_eq!(
+            server.requests(&["POST", &format!("/{BUCKET}/{prefix}/k"), "uploadId="]),
+            1,
+            "{prefix}"
+        );
+    }
+    assert!(server.open_uploads().is_empty());
 }
 
 #[test]
