@@ -699,6 +699,76 @@ fn endpoint_and_credentials_come_from_the_environment_or_a_profile() {
     assert!(server.open_uploads().is_empty());
 }
 
+/// A server behind TLS whose certificate nobody has heard of; returns its port and the certificate.
+fn self_signed() -> (u16, String) {
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().flatten() {
+            let mut tls = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            while tls.is_handshaking() && tls.complete_io(&mut socket).is_ok() {}
+            let body = "<Error><Code>NoSuchBucket</Code></Error>";
+            let answer = format!("HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            // The request is small: one read takes it.
+            let _ = tls.complete_io(&mut socket);
+            let _ = std::io::Write::write_all(&mut tls.writer(), answer.as_bytes());
+            let _ = tls.complete_io(&mut socket);
+        }
+    });
+    (port, own.cert.pem())
+}
+
+#[test]
+fn a_certificate_is_trusted_when_its_signer_is() {
+    const TEST: &str = "store::a_certificate_is_trusted_when_its_signer_is";
+    let probe = |endpoint: String| {
+        let access = Access {
+            endpoint_url: Some(endpoint),
+            region: None,
+            keys: Some(("key".to_owned(), "secret".to_owned())),
+            attempts: Some(1),
+        };
+        runtime().block_on(async {
+            let store = store::open_as(&format!("s3://{BUCKET}"), &WriteOptions::default(), &access).await?;
+            store.probe().await
+        })
+    };
+    if let Some(endpoint) = child() {
+        let error = probe(endpoint).unwrap_err();
+        match std::env::var("AWS_CA_BUNDLE").unwrap().ends_with("none.pem") {
+            true => assert_eq!(error.kind(), ErrorKind::Config, "{error:?}"),
+            false => assert!(says(&error, "Make the bucket"), "{error:?}"),
+        }
+        return;
+    }
+    let (port, certificate) = self_signed();
+    let endpoint = format!("https://localhost:{port}");
+    let error = probe(endpoint.clone()).unwrap_err();
+    assert!(says(&error, "is not trusted"), "{error:?}");
+    let scratch = Scratch::new();
+    for (name, text) in [
+        ("good.pem", certificate.as_str()),
+        (
+            "none.pem",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ),
+    ] {
+        let path = scratch.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        in_child(TEST, &endpoint, &[("AWS_CA_BUNDLE", path.display().to_string())]);
+    }
+}
+
 #[test]
 fn a_killed_server_leaves_no_object_and_the_next_run_cleans_up() {
     let server = S3Server::start();
