@@ -375,23 +375,20 @@ fn a_service_that_keeps_failing_gets_no_half_object() {
         for holds in ["partNumber=2", "p/small"] {
             server.fault(Fault::once("PUT", holds, Action::Answer(503, "SlowDown")).times(2));
         }
-        let failed = match store.create("large", &Metadata::default()).await.unwrap() {
-            mut upload => {
-                let mut failed = None;
-                for piece in noise(40 * MIB).chunks(MIB) {
-                    if let Err(error) = upload.write(Bytes::copy_from_slice(piece)).await {
-                        failed = Some(error);
-                        break;
-                    }
-                }
-                match failed {
-                    Some(error) => {
-                        upload.abort().await;
-                        error
-                    }
-                    None => upload.finish().await.unwrap_err(),
-                }
+        let mut upload = store.create("large", &Metadata::default()).await.unwrap();
+        let mut refused = None;
+        for piece in noise(40 * MIB).chunks(MIB) {
+            if let Err(error) = upload.write(Bytes::copy_from_slice(piece)).await {
+                refused = Some(error);
+                break;
             }
+        }
+        let failed = match refused {
+            Some(error) => {
+                upload.abort().await;
+                error
+            }
+            None => upload.finish().await.unwrap_err(),
         };
         assert!(says(&failed, "overloaded"), "{failed:?}");
         assert!(failed.message().contains("s3://backups/p/large"), "{failed}");
