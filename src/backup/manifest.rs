@@ -7,9 +7,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use crate::catalog::contents::{Dimensions, RowFormat, Sequence};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
-use crate::tenant::{Audit, Hypertable, Limits, TenantId, hex, quoted};
+use crate::tenant::{Audit, Limits, TenantId, hex, quoted};
 
 /// The version of the format that this binary writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
@@ -213,16 +214,6 @@ pub struct Structure {
     pub sha256: String,
 }
 
-/// How the rows of a table are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RowFormat {
-    /// COPY's binary form.
-    Binary,
-    /// COPY's text form: a type of the table has no portable binary one.
-    Text,
-}
-
 /// One table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Table {
@@ -261,27 +252,6 @@ pub struct Member {
     pub stored_bytes: u64,
     /// Lower-case hex, of the bytes as they lie in the store.
     pub sha256: String,
-}
-
-/// A sequence's state.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sequence {
-    /// Its name.
-    pub name: String,
-    /// As `setval` takes it.
-    pub last_value: i64,
-    /// As `setval` takes it.
-    pub is_called: bool,
-}
-
-/// The dimensions of a hypertable, the first being time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Dimensions {
-    /// The table, its time column and the interval of its chunks.
-    #[serde(flatten)]
-    pub time: Hypertable,
-    /// Space dimensions: column and number of partitions.
-    pub space: Vec<(String, i32)>,
 }
 
 /// The name of a part's member: everything of the table's name that is not `[A-Za-z0-9_-]` is percent-encoded.
