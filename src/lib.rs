@@ -18,6 +18,8 @@
 //! | [`installer`] | registry, roles and template into a database | `catalog`, `plan`, `pg` |
 //! | [`fleet`] | many tenants at a time over recycled sessions | `pg`, `interrupt` |
 //! | [`credentials`] | the credentials file, passwords encrypted to age keys | `pg` |
+//! | [`store`] | where backups lie: a folder or S3 | |
+//! | [`backup`] | a tenant's backup: its DDL, rows and manifest | `store`, `catalog`, `credentials`, `fleet`, `plan`, `pg`, `interrupt` |
 //! | [`provisioner`] | makes tenants | `catalog`, `credentials`, `fleet`, `plan`, `pg`, `interrupt` |
 //! | [`rotator`] | gives tenants new passwords | `catalog`, `credentials`, `fleet`, `plan`, `pg`, `interrupt` |
 //! | [`validate`] | findings, the checks, the probe | `catalog`, `plan`, `pg`, `config`, `interrupt` |

@@ -6,3 +6,4 @@
 
 pub mod manifest;
 pub mod member;
+pub mod script;

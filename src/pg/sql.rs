@@ -37,6 +37,12 @@ impl Sql {
         Self(vec![Part::Module(Arc::clone(&module.sql)), Part::Text("\n;\n")])
     }
 
+    /// A script that came with a backup, or one or more of its statements. This is the one way by which text of a backup
+    /// reaches the driver.
+    pub fn script(script: &TrustedScript) -> Self {
+        Self(vec![Part::Module(Arc::clone(&script.0)), Part::Text("\n")])
+    }
+
     /// Appends text known at compile time.
     #[must_use]
     pub fn text(mut self, text: &'static str) -> Self {
@@ -156,6 +162,18 @@ impl fmt::Display for Sql {
 impl fmt::Debug for Sql {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// SQL of a backup: a template's modules, or what pg_dump wrote. It is trusted as the modules are, and no further: the
+/// manifest holds its checksum, the registry that of the manifest, and it is run as tenantctl_owner, never as the admin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustedScript(Arc<str>);
+
+impl TrustedScript {
+    /// Takes text out of a member of a backup whose checksum was found right.
+    pub fn of_backup(text: &str) -> Self {
+        Self(Arc::from(text))
     }
 }
 
