@@ -7,6 +7,7 @@
 mod account;
 mod choices;
 mod driver;
+mod environment;
 mod given;
 mod parameters;
 mod passfile;
