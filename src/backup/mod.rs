@@ -4,6 +4,9 @@
 //! backup, only what an upload that died has left. `SHA256SUMS` lists every other member and the manifest, in the form that
 //! `sha256sum -c` takes; together with `load.sql` it lets anyone restore with `sha256sum`, `zstd` and `psql` alone.
 
+pub mod ddl;
 pub mod manifest;
 pub mod member;
+mod pg_dump;
+mod replay;
 pub mod script;

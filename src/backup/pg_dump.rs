@@ -7,8 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::pg::session::Session;
 use crate::pg::conninfo::ConnInfo;
+use crate::pg::session::Session;
 use crate::tenant::OWNER_ROLE;
 
 /// Larger than the DDL of any schema that could be restored in one session.
@@ -32,14 +32,18 @@ impl PgDump {
     /// # Errors
     /// Kind `unsupported` when there is none, or none that is new enough.
     pub(super) fn find(server_major: i32) -> Result<Self> {
-        let folder = std::env::var_os("TENANTCTL_PG_BINDIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        let folder = std::env::var_os("TENANTCTL_PG_BINDIR")
+            .filter(|dir| !dir.is_empty())
+            .map(PathBuf::from);
         let dirs = match &folder {
             Some(dir) => vec![dir.clone()],
             None => usual_folders(),
         };
         let found: Vec<Self> = dirs.iter().filter_map(|dir| Self::probe(dir)).collect();
         let hint = match folder {
-            Some(_) => format!("TENANTCTL_PG_BINDIR must name the folder of a pg_dump of version {server_major} or later."),
+            Some(_) => {
+                format!("TENANTCTL_PG_BINDIR must name the folder of a pg_dump of version {server_major} or later.")
+            }
             None => format!(
                 "Install it: `apt-get install postgresql-client-{server_major}`, `dnf install postgresql{server_major}` or `brew install postgresql@{server_major}`; TENANTCTL_PG_BINDIR names a folder of its own."
             ),
@@ -47,14 +51,15 @@ impl PgDump {
         match found.iter().filter(|p| p.major >= server_major).min_by_key(|p| p.major) {
             Some(fit) => Ok(fit.clone()),
             None => Err(match found.iter().max_by_key(|p| p.major) {
-                Some(old) => Error::new(ErrorKind::Unsupported, "pg_dump is older than the server").with_cause(format!(
-                    "{} is of version {}, the server of version {server_major}",
-                    old.path.display(),
-                    old.major
-                )),
-                None => Error::new(ErrorKind::Unsupported, "pg_dump is not on this machine").with_cause(
-                    "a tenant whose structure is not its template's is described by pg_dump",
-                ),
+                Some(old) => {
+                    Error::new(ErrorKind::Unsupported, "pg_dump is older than the server").with_cause(format!(
+                        "{} is of version {}, the server of version {server_major}",
+                        old.path.display(),
+                        old.major
+                    ))
+                }
+                None => Error::new(ErrorKind::Unsupported, "pg_dump is not on this machine")
+                    .with_cause("a tenant whose structure is not its template's is described by pg_dump"),
             }
             .with_hint(hint)),
         }
@@ -65,7 +70,11 @@ impl PgDump {
         if !path.is_file() {
             return None;
         }
-        let output = std::process::Command::new(&path).arg("--version").stdin(Stdio::null()).output().ok()?;
+        let output = std::process::Command::new(&path)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .output()
+            .ok()?;
         Some(Self {
             path,
             major: major_of(&String::from_utf8_lossy(&output.stdout))?,
@@ -79,8 +88,19 @@ impl PgDump {
     pub(super) async fn run(&self, session: &Session, info: &ConnInfo, snapshot: &str, schema: &str) -> Result<String> {
         let mut command = Command::new(&self.path);
         command
-            .args(["--schema-only", "--format=plain", "--encoding=UTF8", "--no-password", "--strict-names"])
-            .args(["--no-owner", "--no-privileges", "--no-publications", "--no-subscriptions"])
+            .args([
+                "--schema-only",
+                "--format=plain",
+                "--encoding=UTF8",
+                "--no-password",
+                "--strict-names",
+            ])
+            .args([
+                "--no-owner",
+                "--no-privileges",
+                "--no-publications",
+                "--no-subscriptions",
+            ])
             .args(["--no-security-labels", "--no-tablespaces"])
             .arg(format!("--role={OWNER_ROLE}"))
             .arg(format!("--snapshot={snapshot}"))
@@ -159,8 +179,12 @@ fn usual_folders() -> Vec<PathBuf> {
         ("/usr/local/opt", "libpq"),
         ("/home/linuxbrew/.linuxbrew/opt", "postgresql"),
     ] {
-        let Ok(entries) = std::fs::read_dir(parent) else { continue };
-        let named = entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with(prefix));
+        let Ok(entries) = std::fs::read_dir(parent) else {
+            continue;
+        };
+        let named = entries
+            .flatten()
+            .filter(|e| e.file_name().to_string_lossy().starts_with(prefix));
         dirs.extend(named.map(|e| e.path().join("bin")));
     }
     dirs
@@ -172,7 +196,10 @@ mod tests {
 
     #[test]
     fn versions_are_read() {
-        assert_eq!(major_of("pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"), Some(15));
+        assert_eq!(
+            major_of("pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"),
+            Some(15)
+        );
         assert_eq!(major_of("pg_dump (PostgreSQL) 19devel"), Some(19));
         assert_eq!(major_of("nonsense"), None);
     }

@@ -417,6 +417,22 @@ impl<'a> Cursor<'a> {
         self.tokens[self.at..].iter().any(|token| token.is(self.sql, word))
     }
 
+    /// Steps past the comma that ends this item of a list in parentheses; false at the end of the list.
+    pub(super) fn next_item(&mut self) -> bool {
+        let mut depth = 0_usize;
+        while let Some(token) = self.tokens.get(self.at) {
+            self.at += 1;
+            match &self.sql[token.start..token.end] {
+                "(" => depth += 1,
+                ")" if depth == 0 => return false,
+                ")" => depth -= 1,
+                "," if depth == 0 => return true,
+                _ => {}
+            }
+        }
+        false
+    }
+
     /// Whether there is a comma outside of parentheses.
     fn several_actions(&self) -> bool {
         let rest = Cursor { ..*self };
