@@ -106,6 +106,8 @@ walked (root, oid) AS (
     FROM members m
     CROSS JOIN LATERAL (SELECT f.oid, f.proname, f.prokind, f.proowner, f.proargtypes FROM pg_catalog.pg_proc f WHERE f.oid = m.objid OFFSET 0) f
     WHERE m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+    -- The constructors of a range type are the server's own and come with it.
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend i WHERE i.classid = m.classid AND i.objid = m.objid AND i.deptype = 'i')
 ),
 -- Objects of kinds that the fingerprint knows by name alone.
 others AS MATERIALIZED (

@@ -11,6 +11,7 @@ mod benchmark;
 mod bulk;
 mod cli;
 mod connect;
+mod ddl;
 mod demo;
 mod docs;
 mod drop;
