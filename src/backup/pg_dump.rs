@@ -32,37 +32,35 @@ impl PgDump {
     /// # Errors
     /// Kind `unsupported` when there is none, or none that is new enough.
     pub(super) fn find(server_major: i32) -> Result<Self> {
-        let folder = std::env::var_os("TENANTCTL_PG_BINDIR")
-            .filter(|dir| !dir.is_empty())
-            .map(PathBuf::from);
-        let dirs = match &folder {
-            Some(dir) => vec![dir.clone()],
-            None => usual_folders(),
-        };
-        let found: Vec<Self> = dirs.iter().filter_map(|dir| Self::probe(dir)).collect();
-        let hint = match folder {
-            Some(_) => {
-                format!("TENANTCTL_PG_BINDIR must name the folder of a pg_dump of version {server_major} or later.")
-            }
-            None => format!(
-                "Install it: `apt-get install postgresql-client-{server_major}`, `dnf install postgresql{server_major}` or `brew install postgresql@{server_major}`; TENANTCTL_PG_BINDIR names a folder of its own."
-            ),
-        };
-        match found.iter().filter(|p| p.major >= server_major).min_by_key(|p| p.major) {
-            Some(fit) => Ok(fit.clone()),
-            None => Err(match found.iter().max_by_key(|p| p.major) {
-                Some(old) => {
-                    Error::new(ErrorKind::Unsupported, "pg_dump is older than the server").with_cause(format!(
-                        "{} is of version {}, the server of version {server_major}",
-                        old.path.display(),
-                        old.major
-                    ))
-                }
-                None => Error::new(ErrorKind::Unsupported, "pg_dump is not on this machine")
-                    .with_cause("a tenant whose structure is not its template's is described by pg_dump"),
-            }
-            .with_hint(hint)),
+        let folder = std::env::var_os("TENANTCTL_PG_BINDIR").filter(|dir| !dir.is_empty());
+        match folder.map(PathBuf::from) {
+            Some(dir) => Self::find_in(&[dir], server_major).map_err(|e| {
+                e.with_hint(format!(
+                    "TENANTCTL_PG_BINDIR must name the folder of a pg_dump of version {server_major} or later."
+                ))
+            }),
+            None => Self::find_in(&usual_folders(), server_major),
         }
+    }
+
+    fn find_in(dirs: &[PathBuf], server_major: i32) -> Result<Self> {
+        let found: Vec<Self> = dirs.iter().filter_map(|dir| Self::probe(dir)).collect();
+        let fit = found.iter().filter(|p| p.major >= server_major).min_by_key(|p| p.major);
+        if let Some(fit) = fit {
+            return Ok(fit.clone());
+        }
+        let error = match found.iter().max_by_key(|p| p.major) {
+            Some(old) => Error::new(ErrorKind::Unsupported, "pg_dump is older than the server").with_cause(format!(
+                "{} is of version {}, the server of version {server_major}",
+                old.path.display(),
+                old.major
+            )),
+            None => Error::new(ErrorKind::Unsupported, "pg_dump is not on this machine")
+                .with_cause("a tenant whose structure is not its template's is described by pg_dump"),
+        };
+        Err(error.with_hint(format!(
+            "Install it: `apt-get install postgresql-client-{server_major}`, `dnf install postgresql{server_major}` or `brew install postgresql@{server_major}`; TENANTCTL_PG_BINDIR names a folder of its own."
+        )))
     }
 
     fn probe(dir: &Path) -> Option<Self> {
@@ -193,6 +191,50 @@ fn usual_folders() -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A folder with a pg_dump that says it is of this version.
+    fn folder(name: &str, version: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = std::env::temp_dir().join(format!("tenantctl-pg-dump-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("created");
+        let path = dir.join("pg_dump");
+        std::fs::write(&path, format!("#!/bin/sh\necho 'pg_dump (PostgreSQL) {version}'\n")).expect("written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("made executable");
+        dir
+    }
+
+    #[test]
+    fn the_nearest_version_that_is_not_older_is_taken() {
+        let dirs = [
+            folder("a", "14.9"),
+            folder("b", "18.1"),
+            folder("c", "16.2 (Debian)"),
+            PathBuf::from("/nonexistent"),
+        ];
+        let major = |server| PgDump::find_in(&dirs, server).map(|p| p.major);
+        assert_eq!(
+            (major(15).ok(), major(16).ok(), major(17).ok()),
+            (Some(16), Some(16), Some(18))
+        );
+        let old = major(19).expect_err("too old");
+        assert_eq!(
+            (old.kind(), old.message()),
+            (ErrorKind::Unsupported, "pg_dump is older than the server")
+        );
+        assert!(
+            old.cause()
+                .is_some_and(|c| c.contains("of version 18") && c.contains("version 19"))
+        );
+        let none = PgDump::find_in(&dirs[3..], 15).expect_err("none");
+        assert_eq!(
+            (none.kind(), none.message()),
+            (ErrorKind::Unsupported, "pg_dump is not on this machine")
+        );
+        assert!(none.hint().is_some_and(|h| h.contains("postgresql-client-15")));
+        for dir in &dirs[..3] {
+            std::fs::remove_dir_all(dir).expect("removed");
+        }
+    }
 
     #[test]
     fn versions_are_read() {

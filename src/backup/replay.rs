@@ -117,17 +117,19 @@ impl Replay {
 
 /// The part before the rows, for a schema that does not exist yet.
 pub(super) fn pre_data(replay: &Replay, schema: &str) -> String {
-    format!(
-        "CREATE SCHEMA {};\n{}{}",
-        identifier(schema),
-        header(schema),
-        replay.pre
-    )
+    [
+        "CREATE SCHEMA ",
+        &identifier(schema),
+        ";\n",
+        &header(schema),
+        &replay.pre,
+    ]
+    .concat()
 }
 
 /// The part after them.
 pub(super) fn post_data(replay: &Replay, schema: &str) -> String {
-    format!("{}{}", header(schema), replay.post)
+    [header(schema).as_str(), &replay.post].concat()
 }
 
 fn header(schema: &str) -> String {

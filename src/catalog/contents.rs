@@ -116,14 +116,14 @@ pub struct Extra(
 pub async fn read(session: &Session, schema: &str) -> Result<Contents> {
     let sql = Sql::new(include_str!("../../sql/catalog/tenant_contents.sql"));
     let doing = "read what the schema holds";
-    let row = session.query_opt(&sql, &[(&schema, Type::TEXT)], doing).await?;
-    let Some(row) = row else {
+    let rows = session.query_prepared(&sql, &[(&schema, Type::TEXT)], doing).await?;
+    let Some(row) = rows.first() else {
         return Err(Error::new(
             ErrorKind::NotFound,
             format!("schema {schema} does not exist"),
         ));
     };
-    serde_json::from_str(column(&row, "contents")?)
+    serde_json::from_str(column(row, "contents")?)
         .map_err(|e| Error::new(ErrorKind::Unknown, format!("failed to {doing}")).with_cause(e))
 }
 

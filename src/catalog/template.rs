@@ -215,7 +215,7 @@ pub type Fingerprint = BTreeMap<(String, String), ObjectLook>;
 pub async fn fingerprint(session: &Session, schema: &str) -> Result<Fingerprint> {
     let sql = Sql::new(include_str!("../../sql/catalog/template_fingerprint.sql"));
     let rows = session
-        .query(&sql, &[(&schema, Type::TEXT)], "read what the template looks like")
+        .query_prepared(&sql, &[(&schema, Type::TEXT)], "read what the template looks like")
         .await?;
     rows.iter()
         .map(|row| {

@@ -1,12 +1,13 @@
 //! The one way to a server: connect, pin the session's settings, send [`Sql`], get rows or one of our errors.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio_postgres::types::{FromSql, ToSql, Type};
-use tokio_postgres::{CancelToken, Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::{CancelToken, Client, NoTls, SimpleQueryMessage, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::conninfo::{ConnInfo, TargetSessionAttrs};
@@ -182,6 +183,7 @@ impl Connector {
             server,
             host,
             abandoned: AtomicBool::new(false),
+            prepared: Mutex::default(),
         })
     }
 
@@ -392,6 +394,7 @@ pub struct Session {
     server: Server,
     host: usize,
     abandoned: AtomicBool,
+    prepared: Mutex<HashMap<String, Statement>>,
 }
 
 impl Session {
@@ -453,6 +456,32 @@ impl Session {
             .query_typed(&sql.wire(), params)
             .await
             .map_err(|e| sqlstate::from_driver(&e, doing))
+    }
+
+    /// Runs a query that is sent again and again and takes longer to plan than to run: from the second time on in one
+    /// round trip, later on without planning. The server keeps the statement as long as the session.
+    ///
+    /// # Errors
+    /// What the server refused, classified.
+    pub async fn query_prepared(&self, sql: &Sql, params: &[Param<'_>], doing: &str) -> Result<Vec<Row>> {
+        tracing::debug!(%sql, "query, prepared");
+        let refused = |e| sqlstate::from_driver(&e, doing);
+        let known = |all: &Mutex<HashMap<_, Statement>>, text: &str| {
+            let all = all.lock().unwrap_or_else(PoisonError::into_inner);
+            all.get(text).cloned()
+        };
+        let text = sql.wire();
+        let statement = match known(&self.prepared, &text) {
+            Some(statement) => statement,
+            None => {
+                let types: Vec<Type> = params.iter().map(|(_, r#type)| r#type.clone()).collect();
+                let statement = self.client.prepare_typed(&sql.wire(), &types).await.map_err(refused)?;
+                let mut all = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+                all.entry(text).or_insert(statement).clone()
+            }
+        };
+        let values: Vec<&(dyn ToSql + Sync)> = params.iter().map(|(value, _)| *value).collect();
+        self.client.query(&statement, &values).await.map_err(refused)
     }
 
     /// Runs a query that yields at most one row.

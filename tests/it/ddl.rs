@@ -27,7 +27,7 @@ fn connector(url: &str) -> Connector {
 }
 
 /// The tenant as a backup would read it.
-async fn describe(url: &str, db: &Db, made: &Made, describer: &Describer) -> (Ddl, Contents) {
+async fn describe(url: &str, made: &Made, describer: &Describer) -> (Ddl, Contents) {
     let connector = connector(url);
     let session = connector.connect().await.unwrap();
     let begin = Sql::new("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
@@ -36,19 +36,18 @@ async fn describe(url: &str, db: &Db, made: &Made, describer: &Describer) -> (Dd
         let sql = Sql::new("SELECT pg_catalog.pg_export_snapshot() AS snapshot");
         column(&session.query_one(&sql, &[], "export").await.unwrap(), "snapshot").unwrap()
     };
-    let modules: Vec<String> = {
-        let sql = Sql::new("SELECT modules FROM tenantctl.tenants WHERE tenant_id = ").literal(&made.id);
-        column(&session.query_one(&sql, &[], "look").await.unwrap(), "modules").unwrap()
-    };
+    let sql = Sql::new("SELECT template, template_version, modules FROM tenantctl.tenants WHERE tenant_id = ")
+        .literal(&made.id);
+    let row = session.query_one(&sql, &[], "look").await.unwrap();
+    let modules: Vec<String> = column(&row, "modules").unwrap();
     let contents = contents::read(&session, &made.schema).await.unwrap();
-    let _ = db;
     let of = Subject {
         session: &session,
         info: connector.info(),
         snapshot: &snapshot,
         schema: &made.schema,
-        template: "trading",
-        version: 1,
+        template: column(&row, "template").unwrap(),
+        version: column(&row, "template_version").unwrap(),
         modules: &modules,
         hypertables: &[],
     };
@@ -106,7 +105,7 @@ fn tenants_like_their_template_are_made_again_from_it() {
         let made = db.provision(&[&id, "--tier", tier]).remove(0);
         let copy = unique("tenantctl_restore_");
         run(async {
-            let (ddl, contents) = describe(&db.url, &db, &made, &describer).await;
+            let (ddl, contents) = describe(&db.url, &made, &describer).await;
             assert_eq!(ddl.structure.source, DdlSource::Template, "{tier}");
             assert!(contents.strangers.is_empty(), "{:?}", contents.strangers);
             assert!(contents.tables.iter().all(|t| t.format == RowFormat::Binary));
@@ -266,7 +265,7 @@ fn tenants_that_are_not_like_it_are_made_again_from_a_dump() {
         ));
         let copy = unique("tenantctl_restore_");
         run(async {
-            let (ddl, contents) = describe(&db.url, &db, &made, &describer).await;
+            let (ddl, contents) = describe(&db.url, &made, &describer).await;
             assert_eq!(ddl.structure.source, DdlSource::PgDump, "{what}");
             assert!(contents.strangers.is_empty(), "{what}: {:?}", contents.strangers);
             for standard in [
@@ -381,9 +380,105 @@ fn an_admin_who_is_no_superuser_gets_the_same() {
     ));
     let url = db.url_as(&admin).replace('@', ":p%3A%40%2F%20%22x@");
     run(async {
-        let (ours, _) = describe(&db.url, &db, &made, &Describer::new()).await;
-        let (theirs, _) = describe(&url, &db, &made, &Describer::new()).await;
+        let (ours, _) = describe(&db.url, &made, &Describer::new()).await;
+        let (theirs, _) = describe(&url, &made, &Describer::new()).await;
         assert_eq!(theirs.structure.source, DdlSource::PgDump);
         assert_eq!(theirs, ours);
+    });
+}
+
+/// A database whose template has one module.
+fn shop(module: &str) -> Db {
+    let db = Db::new();
+    std::fs::create_dir(db.dir.join("modules")).unwrap();
+    std::fs::write(db.dir.join("modules/orders.sql"), module).unwrap();
+    std::fs::write(
+        db.dir.join("tenant_templates.yaml"),
+        "templates:
+  only:
+    name: Only
+    description: one module
+    features: [all]
+    limits: {max_portfolios: unlimited, max_positions_per_portfolio: unlimited, max_trades_per_day: unlimited, max_api_calls_per_minute: unlimited, max_schema_size_gb: unlimited, max_connections: 5}
+template: {name: shop, directory: modules, modules: [{name: orders, feature: orders}], hypertables: [], bulk_load: []}
+provisioning: {default_tier: only}
+",
+    )
+    .unwrap();
+    db.run(&["init"]).success();
+    db
+}
+
+#[test]
+fn a_rich_template_is_replayed_and_what_it_does_not_say_is_not() {
+    let db = shop(
+        "CREATE TYPE state AS ENUM ('new', 'done'); CREATE DOMAIN positive AS int CHECK (VALUE > 0); CREATE TYPE span AS RANGE (subtype = int);
+CREATE TABLE customers (id serial PRIMARY KEY, email text NOT NULL, state state DEFAULT 'new', UNIQUE (email) INCLUDE (state));
+CREATE UNIQUE INDEX customers_lower ON customers (lower(email)); CREATE UNIQUE INDEX customers_pair ON customers (id, email);
+CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, customer int, email text, n positive, during span,
+    FOREIGN KEY (customer, email) REFERENCES customers (id, email), CONSTRAINT free EXCLUDE USING gist (during WITH &&));
+CREATE TABLE lines (order_id bigint REFERENCES orders, n int, PRIMARY KEY (order_id, n) DEFERRABLE) WITH (fillfactor = 80);
+ALTER TABLE lines ADD COLUMN note text, ADD CONSTRAINT short CHECK (length(note) < 10);
+CREATE TABLE days AS SELECT n AS day FROM generate_series(1, 7) n;
+CREATE TABLE events (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+CREATE TABLE events_old PARTITION OF events FOR VALUES FROM (MINVALUE) TO ('2026-01-01'); CREATE TABLE events_new PARTITION OF events DEFAULT;
+CREATE INDEX events_at ON events (at); INSERT INTO customers (email) VALUES ('root'); GRANT SELECT ON customers TO tenantctl_tenants;
+CREATE VIEW by_customer WITH (security_invoker = true) AS SELECT c.id, c.email, count(o.id) FROM customers c LEFT JOIN orders o ON o.customer = c.id GROUP BY c.id;
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM 1; RETURN NEW; END$$;
+CREATE FUNCTION open_orders() RETURNS bigint LANGUAGE sql STABLE BEGIN ATOMIC SELECT count(*) FROM orders; END;
+CREATE TRIGGER touched BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION touch('a;b');
+CREATE RULE keep AS ON DELETE TO days DO INSTEAD NOTHING; CREATE STATISTICS both_of ON id, email FROM customers;
+COMMENT ON TABLE orders IS 'all; of them'; COMMENT ON COLUMN orders.n IS 'how many'; COMMENT ON INDEX customers_lower IS 'unique'; COMMENT ON TRIGGER touched ON orders IS 't'",
+    );
+    let made = db.provision(&["acme", "drifted"]);
+    let describer = Describer::new();
+    let copy = unique("tenantctl_restore_");
+    run(async {
+        let (ddl, contents) = describe(&db.url, &made[0], &describer).await;
+        assert_eq!(ddl.structure.source, DdlSource::Template, "{:?}", contents.extras);
+        for (part, before) in [
+            ("CREATE UNIQUE INDEX customers_pair", true),
+            ("CREATE INDEX events_at", true),
+            ("TRUNCATE \"days\"", true),
+            ("CREATE UNIQUE INDEX customers_lower", false),
+            ("CREATE TRIGGER touched", false),
+            ("COMMENT ON INDEX customers_lower", false),
+            (
+                "ALTER TABLE \"orders\" ADD CONSTRAINT orders_pkey PRIMARY KEY (id)",
+                false,
+            ),
+            ("ADD CONSTRAINT lines_pkey PRIMARY KEY (order_id, n) DEFERRABLE", false),
+        ] {
+            assert_eq!(
+                (ddl.pre_data.contains(part), ddl.post_data.contains(part)),
+                (before, !before),
+                "{part}"
+            );
+        }
+        assert!(
+            !ddl.pre_data.contains("INSERT INTO customers") && !ddl.pre_data.contains("DROP CONSTRAINT customers_pkey")
+        );
+        let session = connector(&db.url).connect().await.unwrap();
+        replay(&session, &ddl, &made[0].schema, &copy).await;
+        let found = structure(&session, &copy, &made[0].schema).await.unwrap();
+        assert_eq!(found, (ddl.structure.shape_sha256, ddl.structure.sha256));
+    });
+    assert_eq!(facts(&db, &copy), facts(&db, &made[0].schema));
+    assert_eq!(db.value(&format!("SELECT count(*) FROM {copy}.days")), "0");
+    // The same comment by hand on a tenant and on the reference copy is none of the template's.
+    for schema in [&made[1].schema, "template_shop"] {
+        db.sql(&format!("COMMENT ON TABLE {schema}.customers IS 'by hand'"));
+    }
+    run(async {
+        let (ddl, _) = describe(&db.url, &made[1], &Describer::new()).await;
+        assert_eq!(ddl.structure.source, DdlSource::PgDump);
+        assert!(ddl.pre_data.contains("by hand"));
+    });
+    // What nobody can place is dumped instead.
+    let db = shop("CREATE TABLE orders (x int); CREATE INDEX ON orders (x)");
+    let made = db.provision(&["acme"]).remove(0);
+    run(async {
+        let (ddl, _) = describe(&db.url, &made, &Describer::new()).await;
+        assert_eq!(ddl.structure.source, DdlSource::PgDump);
     });
 }
