@@ -10,7 +10,7 @@
 //! | [`tenant`] | tenant id, schema name, tier, limits, template | |
 //! | [`pg`] | connection parameters, TLS, sessions, `Sql` and quoting, SQLSTATE, applying plans | `plan` |
 //! | [`plan`] | pure: what must change | `pg::sql` |
-//! | [`catalog`] | typed reads | `pg`, `plan` |
+//! | [`catalog`] | typed reads | `pg`, `plan`, `backup::manifest` |
 //! | [`config`] | `tenant_templates.yaml` | |
 //! | [`cli`] | clap types only | |
 //! | [`settings`] | flags over environment over files | `cli`, `config`, `pg`, `catalog` |

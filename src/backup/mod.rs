@@ -5,6 +5,7 @@
 //! `sha256sum -c` takes; together with `load.sql` it lets anyone restore with `sha256sum`, `zstd` and `psql` alone.
 
 pub mod ddl;
+pub mod lock;
 pub mod manifest;
 pub mod member;
 mod pg_dump;

@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod contents;
+pub mod backups;
 pub mod credentials;
 pub mod foundation;
 pub mod hardening;

@@ -2,6 +2,7 @@
 //!
 //! Nothing here talks to a server. `--dry-run` prints exactly what `pg::apply` would send.
 
+pub mod backup;
 pub mod drop;
 pub mod hardening;
 pub mod init;
