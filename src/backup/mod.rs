@@ -5,9 +5,14 @@
 //! `sha256sum -c` takes; together with `load.sql` it lets anyone restore with `sha256sum`, `zstd` and `psql` alone.
 
 pub mod ddl;
+pub mod load;
 pub mod lock;
 pub mod manifest;
 pub mod member;
+pub mod parts;
 mod pg_dump;
 mod replay;
 pub mod script;
+pub mod snapshot;
+pub mod template;
+pub mod writer;
