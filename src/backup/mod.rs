@@ -5,14 +5,17 @@
 //! `sha256sum -c` takes; together with `load.sql` it lets anyone restore with `sha256sum`, `zstd` and `psql` alone.
 
 pub mod ddl;
+pub mod inventory;
 pub mod load;
 pub mod lock;
 pub mod manifest;
 pub mod member;
 pub mod parts;
 mod pg_dump;
+pub mod prune;
 mod replay;
 pub mod script;
 pub mod snapshot;
 pub mod template;
+pub mod verify;
 pub mod writer;

@@ -361,7 +361,20 @@ impl Tree {
     fn probe(&self) -> Result<()> {
         self.make(&self.root)?;
         let (temporary, _, _) = self.begin("probe")?;
-        std::fs::remove_file(&temporary).map_err(|e| failed("remove", &temporary, e))
+        std::fs::remove_file(&temporary).or_else(|e| match is_absent(&e) {
+            // Another client's probe has taken it for one that was left.
+            true => Ok(()),
+            false => Err(failed("remove", &temporary, e)),
+        })?;
+        // Of clients that were killed just there.
+        let entries = std::fs::read_dir(&self.root).map_err(|e| failed("read", &self.root, e))?;
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(".probe.") && is_unfinished(&name) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
     }
 }
 
