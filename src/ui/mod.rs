@@ -213,6 +213,11 @@ impl Ui {
         progress::Progress::new(self.progress, total, what)
     }
 
+    /// A progress bar of bytes on stderr, invisible where it would be in the way.
+    pub fn byte_progress(&self, total: u64) -> progress::Progress {
+        progress::Progress::bytes(self.progress, total)
+    }
+
     fn paint_error(&self, code: &str, text: &str) -> String {
         paint(self.error_color, code, text)
     }
