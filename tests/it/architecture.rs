@@ -11,7 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("interrupt", &[]),
     ("plan", &["pg::sql"]),
     ("pg", &["plan", "pg"]),
-    ("catalog", &["pg", "plan", "catalog"]),
+    ("catalog", &["pg", "plan", "catalog", "backup::manifest"]),
     ("config", &["config"]),
     ("cli", &[]),
     ("settings", &["cli", "config", "pg", "catalog"]),
@@ -64,6 +64,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "commands",
         &[
+            "backup",
             "bench",
             "catalog",
             "cli",
@@ -80,6 +81,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "provisioner",
             "rotator",
             "settings",
+            "store",
             "ui",
             "validate",
         ],
@@ -179,11 +181,18 @@ fn only_sql_reaches_the_driver() {
         "prepare_typed(",
         "copy_in(",
         "copy_out(",
+        ".copy_in(",
+        ".copy_out(",
         "query_raw(",
     ];
     let mut wrong = Vec::new();
     for (path, text) in sources() {
         let in_session = path.ends_with("pg/session.rs") || path.ends_with("pg/copy.rs");
+        // A session has methods of these names, which take `Sql`; beside it nobody has a client.
+        let calls: Vec<&str> = calls
+            .into_iter()
+            .filter(|call| in_session || !call.starts_with(".copy_"))
+            .collect();
         for (number, line) in text.lines().enumerate() {
             let place = format!("{}:{}: {}", path.display(), number + 1, line.trim());
             // The session's own COPY takes `Sql`, and nobody else has a client.

@@ -7,6 +7,7 @@
 
 mod architecture;
 mod audit;
+mod backup;
 mod benchmark;
 mod bulk;
 mod cli;
