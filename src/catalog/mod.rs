@@ -2,8 +2,8 @@
 //! pruning of audit logs, which is counted in the same breath.
 
 pub mod audit;
-pub mod contents;
 pub mod backups;
+pub mod contents;
 pub mod credentials;
 pub mod foundation;
 pub mod hardening;
