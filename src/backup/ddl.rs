@@ -55,10 +55,13 @@ pub struct Subject<'a> {
     pub hypertables: &'a [String],
 }
 
+/// By template, version and modules; none where it is not known what tenants look like.
+type Remembered = HashMap<(String, i32, Vec<String>), Option<Arc<Known>>>;
+
 /// Describes tenants; remembers what templates look like from one to the next.
 #[derive(Default)]
 pub struct Describer {
-    known: Mutex<HashMap<(String, i32, Vec<String>), Option<Arc<Known>>>>,
+    known: Mutex<Remembered>,
     pg_dump: OnceCell<PgDump>,
 }
 
@@ -112,7 +115,7 @@ impl Describer {
 
     async fn known(&self, of: &Subject<'_>) -> Result<Option<Arc<Known>>> {
         let key = (of.template.to_owned(), of.version, of.modules.to_vec());
-        let remembered = |known: &Mutex<HashMap<_, Option<Arc<Known>>>>| {
+        let remembered = |known: &Mutex<Remembered>| {
             let known = known.lock().unwrap_or_else(PoisonError::into_inner);
             known.get(&key).cloned()
         };
