@@ -231,7 +231,7 @@ impl Run {
         }
         let source = snapshot::source(reader).await?;
         if self.writer.replica.is_some() {
-            let primary = snapshot::source(&*self.registry().await?).await?;
+            let primary = snapshot::source(self.registry().await?.as_ref()).await?;
             if primary.system_identifier != source.system_identifier {
                 return Err(Error::usage("the replica is not one of this primary")
                     .with_cause(format!(
