@@ -583,7 +583,7 @@ pub struct RestoreArgs {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub jobs: Option<u16>,
     /// Memory for each index build, as PostgreSQL writes it
-    #[arg(long, value_name = "SIZE", default_value = "256MB")]
+    #[arg(long, value_name = "SIZE", default_value = "64MB")]
     pub maintenance_work_mem: String,
     /// Write the passwords of new tenants to this new file with mode 0600 instead of showing them
     #[arg(long, value_name = "FILE")]

@@ -67,7 +67,7 @@ SET LOCAL search_path = ",
     }
     for sequence in sequences {
         text.push_str(&format!(
-            "SELECT pg_catalog.setval({}, {}, {});\n",
+            "SELECT pg_catalog.setval({}, {}, {}) \\g /dev/null\n",
             literal(&format!("{}.{}", ident(schema), ident(&sequence.name))),
             sequence.last_value,
             sequence.is_called
@@ -127,7 +127,7 @@ mod tests {
             "\\copy \"tenant_x\".\"tr'ad\"\"es\" (\"id\", \"a \"\"b\"\"\") FROM PROGRAM 'zstd -dc data/trades.1.zst' WITH (FORMAT binary)",
             "-- \"a\\nb\" has control characters in its name or in those of its columns: psql's \\copy cannot load it.",
             "\\copy \"tenant_x\".\"t\" (\"id\", \"a \"\"b\"\"\") FROM PROGRAM 'age -d -i \"$TENANTCTL_IDENTITY\" data/t.1.zst.age | zstd -dc' WITH (FORMAT text)",
-            "SELECT pg_catalog.setval('\"tenant_x\".\"it''s\"', 7, true);",
+            "SELECT pg_catalog.setval('\"tenant_x\".\"it''s\"', 7, true) \\g /dev/null",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\nnot in\n{text}");
         }

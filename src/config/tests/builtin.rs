@@ -164,7 +164,7 @@ fn sections_are_the_seeds() {
         b.server_side_encryption.map(ServerSideEncryption::as_str),
         Some("AES256")
     );
-    assert_eq!((b.age_recipients.len(), b.compression_level, b.jobs), (0, 3, 4));
+    assert_eq!((b.age_recipients.len(), b.compression_level, b.jobs), (0, 1, 4));
 
     let settings: Vec<(&str, &str)> = c.settings.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     assert_eq!(
