@@ -728,10 +728,15 @@ pub enum BenchCommand {
 /// Arguments of `bench backup`.
 #[derive(Debug, Args)]
 pub struct BenchBackupArgs {
-    /// Size of the tenant in GiB of tables, without indexes
-    #[arg(long, value_name = "GIB", default_value_t = 1.0)]
+    /// Size of the tenant in GiB of tables, without indexes; 0 leaves it out
+    #[arg(long, value_name = "GIB", default_value_t = 1.0, value_parser = size_in_gib)]
     pub size: f64,
-    /// Folder for the backups of all contenders; it needs room for about twice the size
+    /// Also measure small tenants: one among ten and among so many, and all of them at once, up to 1,000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    pub small: Option<u32>,
+    /// Folder for the backups of all contenders [default: the system's temporary folder]
+    ///
+    /// It needs room for about twice the size.
     #[arg(long, value_name = "DIR", value_parser = path_or_nothing())]
     pub folder: Option<PathBuf>,
     /// Sessions of tenantctl, and jobs of pg_restore
@@ -740,6 +745,13 @@ pub struct BenchBackupArgs {
     /// Rounds, each with every contender in turn; the median counts
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub rounds: u16,
+}
+
+fn size_in_gib(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(gib) if (0.0..=1000.0).contains(&gib) => Ok(gib),
+        _ => Err("it must be a number from 0 to 1000".to_owned()),
+    }
 }
 
 /// Arguments of `bench audit` and `bench limits`.

@@ -11,7 +11,7 @@ pub mod lock;
 pub mod manifest;
 pub mod member;
 pub mod parts;
-mod pg_dump;
+pub(crate) mod pg_dump;
 pub mod prune;
 mod replay;
 pub mod script;

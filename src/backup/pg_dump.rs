@@ -20,7 +20,7 @@ const LOCK_WAIT_MS: u32 = 30_000;
 
 /// A pg_dump on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PgDump {
+pub(crate) struct PgDump {
     path: PathBuf,
     major: i32,
 }
@@ -31,7 +31,7 @@ impl PgDump {
     ///
     /// # Errors
     /// Kind `unsupported` when there is none, or none that is new enough.
-    pub(super) fn find(server_major: i32) -> Result<Self> {
+    pub(crate) fn find(server_major: i32) -> Result<Self> {
         let folder = std::env::var_os("TENANTCTL_PG_BINDIR").filter(|dir| !dir.is_empty());
         match folder.map(PathBuf::from) {
             Some(dir) => Self::find_in(&[dir], server_major).map_err(|e| {
@@ -41,6 +41,11 @@ impl PgDump {
             }),
             None => Self::find_in(&usual_folders(), server_major),
         }
+    }
+
+    /// Where it is; its fellows are beside it.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn find_in(dirs: &[PathBuf], server_major: i32) -> Result<Self> {

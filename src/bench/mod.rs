@@ -1,5 +1,8 @@
 //! Measurements: workloads, histograms, results against targets.
 
+pub mod backup;
+pub mod folder;
+pub mod program;
 pub mod provisioning;
 pub mod scratch;
 pub mod triggers;

@@ -1,16 +1,19 @@
 //! `bench`: measures this cluster.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::{Context, Status};
+use crate::bench::backup;
+use crate::bench::folder::Folder;
 use crate::bench::provisioning::{Suite, Targets, Workload};
 use crate::bench::scratch::Scratch;
 use crate::bench::triggers::{self, Subject};
 use crate::bench::{Environment, Figure};
 use crate::catalog;
-use crate::cli::{BenchProvisioningArgs, BenchTriggersArgs};
+use crate::cli::{BenchBackupArgs, BenchProvisioningArgs, BenchTriggersArgs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installer;
 use crate::provisioner::Provisioner;
@@ -168,10 +171,59 @@ async fn measure(ctx: &Context<'_>, scratch: &Scratch, workload: Workload) -> Re
     suite.run().await
 }
 
-/// Runs `bench backup`.
+/// `bench backup`; exits 1 when a target is missed.
 ///
 /// # Errors
-/// When the measurement could not be made.
-pub async fn backup(_ctx: &Context<'_>, _args: &crate::cli::BenchBackupArgs) -> Result<Status> {
-    todo!()
+/// When the benchmark's database or folder cannot be made, or a contender fails.
+pub async fn backup(ctx: &Context<'_>, args: &BenchBackupArgs) -> Result<Status> {
+    let config = &ctx.settings.config;
+    let workload = backup::Workload {
+        gib: args.size,
+        jobs: args.jobs,
+        rounds: args.rounds,
+        small: args.small.map(|n| n as usize),
+    };
+    if !config.backup.age_recipients.is_empty() && std::env::var_os("TENANTCTL_IDENTITY").is_none_or(|v| v.is_empty()) {
+        return Err(
+            Error::config("the configuration encrypts backups, and nothing would open them for the restore")
+                .with_hint("Name the identity file in TENANTCTL_IDENTITY, or measure with a --config that has no backup.age_recipients."),
+        );
+    }
+    let tier = config.tier(&config.provisioning.default_tier)?;
+    let targets = &config.performance_targets.backup_restore;
+    let targets = backup::Targets {
+        backup: (targets.backup_1gb_s, targets.backup_10gb_s),
+        restore: (targets.restore_1gb_s, targets.restore_10gb_s),
+    };
+    let parent = args
+        .folder
+        .clone()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or_else(std::env::temp_dir);
+    let folder = Folder::create(&parent)?;
+    in_scratch(ctx, async |scratch| {
+        let (provisioner, objects) = provisioner(ctx, scratch).await?;
+        for table in ["portfolios", "positions", "trades", "market_data"] {
+            if !objects.tables.iter().any(|t| t == table) {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("template {} has no table {table}", provisioner.template.name),
+                )
+                .with_hint("bench backup fills the tables of the trading template."));
+            }
+        }
+        let suite = backup::Suite {
+            provisioner,
+            tier: Arc::new(tier.clone()),
+            workload: workload.clone(),
+            targets,
+            folder: &folder,
+            config: config.file().map(Path::to_owned),
+            progress: &|text| ctx.ui.note(text),
+            warn: &|text| ctx.ui.warn(text),
+            interrupt: ctx.interrupt,
+        };
+        suite.run().await
+    })
+    .await
 }

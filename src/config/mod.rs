@@ -119,6 +119,11 @@ impl Config {
         Self::decode(&own, Some(&base), source, base_dir)
     }
 
+    /// The file it was read from; none for the built-in one.
+    pub fn file(&self) -> Option<&Path> {
+        (self.source != BUILT_IN).then(|| Path::new(&self.source))
+    }
+
     /// The policy that is compiled in.
     ///
     /// # Errors

@@ -45,6 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "bench",
         &[
+            "backup",
             "bench",
             "catalog",
             "fleet",
