@@ -737,12 +737,15 @@ async fn vacuum(session: &Session) -> Result<()> {
 
 /// The rows of each table.
 async fn count(session: &Session, schema: &str, tables: &[String]) -> Result<Vec<i64>> {
-    let sql = tables.iter().enumerate().fold(Sql::default(), |sql, (i, table)| {
-        if i == 0 { sql } else { sql.text(" UNION ALL ") }
-            .text("SELECT pg_catalog.count(*) AS n FROM ")
-            .qualified(schema, table)
-    });
-    let sql = Sql::new("SELECT n FROM (").append(sql).text(") counted");
+    let mut sql = Sql::new("SELECT n FROM (");
+    for (place, table) in (0..).zip(tables) {
+        sql = if place == 0 { sql } else { sql.text(" UNION ALL ") }
+            .text("SELECT ")
+            .int(place)
+            .text(" AS place, pg_catalog.count(*) AS n FROM ")
+            .qualified(schema, table);
+    }
+    let sql = sql.text(") counted ORDER BY place");
     let rows = session.query(&sql, &[], "count the tenant's rows").await?;
     rows.iter().map(|row| column(row, "n")).collect()
 }
