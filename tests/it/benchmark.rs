@@ -107,3 +107,110 @@ fn an_interrupted_bench_cleans_up_and_a_killed_one_is_cleaned_up_after() {
         "0"
     );
 }
+
+fn folder() -> std::path::PathBuf {
+    let dir = std::env::temp_dir().join(format!(
+        "tenantctl-it-bench-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
+    std::fs::create_dir(&dir).unwrap();
+    dir
+}
+
+fn nothing_is_left(db: &Db, folder: &std::path::Path) {
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
+    assert_eq!(
+        db.value("SELECT (SELECT count(*) FROM pg_database WHERE datname LIKE 'tenantctl%') + (SELECT count(*) FROM pg_roles WHERE rolname ~ '^tenant')"),
+        "0"
+    );
+}
+
+#[test]
+fn bench_backup_compares_every_contender_and_leaves_nothing() {
+    let own = start(&Options {
+        settings: fast(),
+        ..Options::default()
+    });
+    let (db, folder) = (Db::on(&own), folder());
+    let in_folder = folder.to_str().unwrap();
+    let args = [
+        "-o", "json", "bench", "backup", "--size", "0.01", "--rounds", "2", "--small", "12", "--folder", in_folder,
+    ];
+    let run = db.run(&args);
+    assert!(matches!(run.0.status.code(), Some(0 | 1)), "{}", run.stderr());
+    let json = run.json();
+    let value = |metric: &str| {
+        let results = json["results"].as_array().unwrap();
+        let found = results.iter().find(|r| r["metric"] == metric);
+        found.unwrap_or_else(|| panic!("{metric} not in {results:?}"))["value"]
+            .as_f64()
+            .unwrap()
+    };
+    // The size is hit, whatever the machine.
+    assert!((0.009..0.013).contains(&value("tables of the tenant")), "{json}");
+    let mut metrics = vec![
+        "backup",
+        "pg_dump -Fc --compress=9",
+        "backup against pg_dump -Fc --compress=9",
+        "stored",
+        "stored against pg_dump -Fc --compress=9",
+        "restore",
+        "pg_restore -j2",
+        "restore against pg_restore -j2",
+        "one small tenant among 10",
+        "backup of all 12 small tenants",
+        "one small tenant among 12 against 10",
+        "pg_dump of it among 12 against 10",
+    ];
+    if std::process::Command::new("zstd").arg("--version").output().is_ok() {
+        metrics.extend([
+            "backup against pg_dump -Fc -Z0 | zstd -3",
+            "stored against pg_dump -Fc -Z0 | zstd -3",
+        ]);
+    } else {
+        assert!(run.stderr().contains("zstd is not installed"), "{}", run.stderr());
+    }
+    for metric in metrics {
+        assert!(value(metric) > 0.0, "{metric}");
+    }
+    nothing_is_left(&db, &folder);
+    std::fs::remove_dir(&folder).unwrap();
+}
+
+#[test]
+fn bench_backup_cleans_up_after_an_interrupt_and_asks_for_room_first() {
+    let own = start(&Options {
+        settings: fast(),
+        ..Options::default()
+    });
+    let (db, folder) = (Db::on(&own), folder());
+    let in_folder = folder.to_str().unwrap();
+    let run = db.run(&["bench", "backup", "--size", "1000", "--folder", in_folder]);
+    assert_eq!(run.0.status.code(), Some(5), "{}", run.stderr());
+    assert!(run.stderr().contains("too little room"), "{}", run.stderr());
+    nothing_is_left(&db, &folder);
+
+    let mut child = db
+        .command(&[
+            "bench", "backup", "--size", "0.1", "--rounds", "50", "--folder", in_folder,
+        ])
+        .command
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // A contender is at work.
+    crate::support::wait_for("a dump or a backup to be written", || {
+        let runs = std::fs::read_dir(&folder).unwrap().flatten();
+        runs.flat_map(|run| std::fs::read_dir(run.path()).into_iter().flatten().flatten())
+            .any(|entry| ["seed.dump", "store"].iter().any(|name| entry.file_name() == *name))
+    });
+    let pid = child.id().to_string();
+    std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status()
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    nothing_is_left(&db, &folder);
+    std::fs::remove_dir(&folder).unwrap();
+}
