@@ -55,6 +55,9 @@ CREATE TABLE tenantctl.restores (
     staging_schema text COLLATE "C" CHECK (staging_schema ~ '^tenantctl_(restore|drill)_[0-9a-f]{12}$'),
     -- What the tenant had before, kept until drop_after at least; NULL when there was nothing or it is gone.
     replaced_schema text COLLATE "C" CHECK (replaced_schema ~ '^tenantctl_replaced_[0-9a-f]{12}$'),
+    -- What the registry said of what is kept, for --undo: template, template_version, modules, hypertables and audit of a
+    -- schema; the values of the sequences of single tables.
+    replaced jsonb,
     drop_after timestamptz,
     rows bigint,
     started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),

@@ -8,7 +8,7 @@ use super::rotate::{Stored, store};
 use super::standard::{self, Observed, Wanted};
 use super::{Plan, as_admin, as_owner, record_done};
 use crate::pg::sql::Sql;
-use crate::tenant::{Audit, Module, ModuleObjects, OWNER_ROLE, SchemaName, TENANTS_ROLE, Template, TenantId, Tier};
+use crate::tenant::{Audit, Limits, Module, ModuleObjects, OWNER_ROLE, SchemaName, TENANTS_ROLE, Template, TenantId, Tier};
 
 /// What a new tenant is made from.
 pub struct NewTenant<'a> {
@@ -175,22 +175,27 @@ fn registry_row(new: &NewTenant<'_>, modules: &[&Module]) -> Sql {
 }
 
 fn role(new: &NewTenant<'_>) -> Sql {
-    let role = new.schema.role();
+    create_role(new.schema, &new.tier.limits, new.verifier, new.major)
+}
+
+/// Makes a tenant's login role, as the admin.
+pub(super) fn create_role(schema: &SchemaName, limits: &Limits, verifier: &str, major: i32) -> Sql {
+    let role = schema.role();
     let sql = Sql::new("CREATE ROLE ")
         .ident(&role)
         .text(" LOGIN PASSWORD ")
-        .secret(new.verifier);
-    let sql = match new.tier.limits.max_connections.max() {
+        .secret(verifier);
+    let sql = match limits.max_connections.max() {
         Some(limit) => sql.text(" CONNECTION LIMIT ").int(limit),
         None => sql,
     };
     // Before 16 in one statement, as each costs an update of the role's rows.
-    let sql = if new.major >= 16 {
-        sql.text(";\n").append(standard::join_group(&role, new.major))
+    let sql = if major >= 16 {
+        sql.text(";\n").append(standard::join_group(&role, major))
     } else {
         sql.text(" IN ROLE ").ident(TENANTS_ROLE).text(";\n")
     };
-    sql.append(standard::search_path(new.schema.as_str(), &role))
+    sql.append(standard::search_path(schema.as_str(), &role))
 }
 
 fn schema(new: &NewTenant<'_>) -> Sql {

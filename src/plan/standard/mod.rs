@@ -19,8 +19,9 @@ use crate::tenant::{Audit, Limits, ModuleObjects, OWNER_ROLE, SchemaName};
 
 pub use observed::{Attribute, Function, Grant, Membership, Observed, Policy, Relation, RoleState, Trigger, TypeState};
 pub use protection::{HAS_TRIGGER, without_triggers};
+pub use rights::take_all_rights;
 pub use role::{join_group, role_changes, search_path};
-pub use triggers::{COUNTED_LIMITS, CountedLimit};
+pub use triggers::{COUNTED_LIMITS, CountedLimit, count_anew};
 
 /// Tables that every tenant has beside its template's, with what makes them; it may read them.
 pub const STANDARD_TABLES: [(&str, &str); 2] = [

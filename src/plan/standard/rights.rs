@@ -205,6 +205,38 @@ pub(super) fn grants(wanted: &Wanted<'_>, now: &Observed) -> Sql {
     })
 }
 
+/// Takes every right in a schema from everybody but its owner, which is then the only one who can look at it.
+pub fn take_all_rights(schema: &str, now: &Observed) -> Sql {
+    let mut from: BTreeMap<(Kind, &str), Vec<&str>> = BTreeMap::new();
+    let mut all: Vec<(Kind, &str, &[Grant])> = vec![(Kind::Schema, "", &now.grants)];
+    for r in &now.relations {
+        let kind = if r.kind == 'S' { Kind::Sequence } else { Kind::Table };
+        all.push((kind, &r.name, &r.grants));
+        for who in r.column_grantees.iter().filter(|who| *who != OWNER_ROLE) {
+            from.entry((Kind::Table, who)).or_default().push(&r.name);
+        }
+    }
+    all.extend(now.functions.iter().map(|f| (Kind::Routine, &*f.signature, &*f.grants)));
+    all.extend(now.types.iter().map(|t| (Kind::Type, &*t.name, &*t.grants)));
+    for (kind, name, grants) in all {
+        let grantees: BTreeSet<&str> = grants.iter().map(|g| g.0.as_str()).collect();
+        for who in grantees.into_iter().filter(|who| *who != OWNER_ROLE) {
+            let names = from.entry((kind, who)).or_default();
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    from.into_iter().fold(Sql::default(), |sql, ((kind, who), names)| {
+        let sql = kind.names(
+            sql.text("REVOKE ALL PRIVILEGES ON ").text(kind.keyword()),
+            schema,
+            &names,
+        );
+        grantee(sql.text(" FROM "), who).text(" CASCADE;\n")
+    })
+}
+
 pub(super) fn ownership(wanted: &Wanted<'_>, now: &Observed) -> Sql {
     let to_owner = |sql: Sql| sql.text(" OWNER TO ").ident(OWNER_ROLE).text(";\n");
     let mut sql = Sql::default();

@@ -101,7 +101,7 @@ SELECT 'trades_per_day', COALESCE(pg_catalog.to_char(pg_catalog.timezone(INTERVA
 
 impl CountedLimit {
     /// Whether this limit is to be enforced by triggers for a tenant.
-    fn is_due(&self, wanted: &Wanted<'_>) -> bool {
+    pub(in crate::plan) fn is_due(&self, wanted: &Wanted<'_>) -> bool {
         let limits = wanted.limits;
         let limit = match self.resource {
             "portfolios" => limits.max_portfolios,
@@ -221,6 +221,19 @@ pub(super) fn triggers(wanted: &Wanted<'_>, now: &Observed) -> (Sql, Sql, Sql) {
     }
     let recount = recount(wanted, now, &counted, &changed);
     (audit, limits, recount)
+}
+
+/// Counts anew what these tables' limits are held against, as the owner and with the schema as search path. A limit that
+/// is not enforced has no count.
+pub fn count_anew(wanted: &Wanted<'_>, tables: &BTreeSet<&str>) -> Sql {
+    let limits = COUNTED_LIMITS.iter().filter(|limit| tables.contains(limit.table));
+    limits.fold(Sql::default(), |sql, limit| {
+        let sql = sql
+            .text("DELETE FROM tenant_usage WHERE resource = ")
+            .literal(limit.resource)
+            .text(";\n");
+        if limit.is_due(wanted) { sql.text(limit.recount) } else { sql }
+    })
 }
 
 /// Counts anew what limit triggers were changed for. A new tenant has nothing to count.

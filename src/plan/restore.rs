@@ -1,0 +1,981 @@
+//! A restored copy in the place of what a tenant had, and back: schemas change their names, contents of single tables are
+//! exchanged, new tenants get their registry row and role.
+//!
+//! Each plan is one transaction. What it takes away is kept in a schema of its own that nobody but the owner may look at.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::provision::{create_role, pin};
+use super::rotate::{Stored, store};
+use super::standard::{Observed, Wanted, count_anew, schema_changes, take_all_rights};
+use super::{Plan, as_admin, as_owner, record_as};
+use crate::pg::sql::{FunctionSignature, Sql};
+use crate::tenant::{Audit, Limits, OWNER_ROLE, SchemaName, TenantId};
+
+/// The limit of a transaction that moves rows: as long as it takes, within a day.
+pub const MOVING: Duration = Duration::from_secs(86_400);
+
+/// The schema that a restore is loaded into.
+pub fn staging_name(drill: bool, random: &str) -> String {
+    format!("tenantctl_{}_{random}", if drill { "drill" } else { "restore" })
+}
+
+/// The schema that keeps what a restore has replaced.
+pub fn replaced_name(random: &str) -> String {
+    format!("tenantctl_replaced_{random}")
+}
+
+/// A restore as the registry knows it from its beginning on.
+pub struct Begin<'a> {
+    /// Its key.
+    pub restore: Uuid,
+    /// The tenant.
+    pub id: &'a TenantId,
+    /// The backup.
+    pub backup: &'a str,
+    /// `replace`, `tables`, `new` or `drill`.
+    pub kind: &'static str,
+    /// Of `tables`.
+    pub tables: &'a [String],
+    /// The schema to be made.
+    pub staging: &'a str,
+    /// Limit of the transaction.
+    pub timeout: Duration,
+    /// Limit for each wait on a lock.
+    pub lock_timeout: Duration,
+}
+
+/// The empty schema that will be loaded, and the row by which the next command finds it if this one dies.
+pub fn begin(new: &Begin<'_>) -> Plan {
+    let mut plan = Plan::new(
+        format!("begin the restore of tenant {}", new.id),
+        new.timeout,
+        new.lock_timeout,
+    );
+    let sql = as_owner()
+        .text("\nINSERT INTO tenantctl.restores (restore_id, tenant_id, backup_id, kind, status, tables, staging_schema, tool_version)\nVALUES (")
+        .literal(&new.restore.to_string())
+        .text(", ")
+        .literal(new.id.as_str())
+        .text(", ")
+        .literal(new.backup)
+        .text(", ")
+        .literal(new.kind)
+        .text(", 'running', ");
+    let sql = if new.tables.is_empty() {
+        sql.text("NULL")
+    } else {
+        sql.text_array(new.tables)
+    };
+    plan.step(
+        "write down what is going to be made",
+        sql.text(", ")
+            .literal(new.staging)
+            .text(", ")
+            .literal(env!("CARGO_PKG_VERSION"))
+            .text(");"),
+    );
+    plan.step(
+        "create the schema that is loaded",
+        as_admin()
+            .text("\nCREATE SCHEMA ")
+            .ident(new.staging)
+            .text(" AUTHORIZATION ")
+            .ident(OWNER_ROLE)
+            .text(";"),
+    );
+    plan
+}
+
+/// A schema of a restore that ended without it: dropped, and its row closed. `error` is that of the restore, none for one
+/// that died or whose schema is no longer wanted.
+pub fn give_up(
+    restore: Uuid,
+    staging: &str,
+    done: bool,
+    error: Option<Uuid>,
+    timeout: Duration,
+    lock_timeout: Duration,
+) -> Plan {
+    let mut plan = Plan::new(format!("drop schema {staging}"), timeout, lock_timeout);
+    plan.step("drop what was loaded", drop_schema(staging));
+    let sql = as_owner()
+        .text("\nUPDATE tenantctl.restores SET staging_schema = NULL, finished_at = pg_catalog.clock_timestamp(), status = ")
+        .literal(if done { "done" } else { "failed" })
+        .text(", error_id = ")
+        .optional(error.map(|id| id.to_string()).as_deref());
+    plan.step(
+        "close its row",
+        sql.text(" WHERE restore_id = ").literal(&restore.to_string()).text(";"),
+    );
+    plan
+}
+
+/// Drops one of our schemas, which may be gone already.
+fn drop_schema(schema: &str) -> Sql {
+    as_admin()
+        .text("\nDROP SCHEMA IF EXISTS ")
+        .ident(schema)
+        .text(" CASCADE;")
+}
+
+/// What the registry says of a tenant's structure.
+pub struct Origin<'a> {
+    /// The template.
+    pub template: &'a str,
+    /// Its version.
+    pub version: i32,
+    /// The modules that the tenant has.
+    pub modules: &'a [String],
+    /// Its hypertables.
+    pub hypertables: &'a [String],
+    /// Its audited tables.
+    pub audit: &'a Audit,
+}
+
+/// A schema to take the place of a tenant's.
+pub struct Swap<'a> {
+    /// The tenant.
+    pub id: &'a TenantId,
+    /// Its schema.
+    pub schema: &'a SchemaName,
+    /// The schema that takes its name: loaded by this restore, or kept by an earlier one.
+    pub incoming: &'a str,
+    /// What there is in it.
+    pub now: &'a Observed,
+    /// What is wanted of it once it has the tenant's name.
+    pub wanted: Wanted<'a>,
+    /// Its origin.
+    pub origin: Origin<'a>,
+    /// What the tenant has now; none: its schema is missing.
+    pub live: Option<&'a Observed>,
+    /// Where that goes.
+    pub replaced: &'a str,
+    /// For how many days it is kept.
+    pub keep_days: u16,
+    /// How the restore is written down.
+    pub close: Close<'a>,
+    /// The key of the row in the operation log, by which the transaction is found again.
+    pub operation: Uuid,
+    /// The transaction must commit within this time.
+    pub timeout: Duration,
+    /// Limit for each wait on a lock.
+    pub lock_timeout: Duration,
+}
+
+/// What becomes of the rows of `tenantctl.restores`.
+pub enum Close<'a> {
+    /// The restore that is running is done.
+    Restore {
+        /// Its key.
+        restore: Uuid,
+        /// Rows of all tables.
+        rows: u64,
+    },
+    /// An earlier one is taken back by a new row.
+    Undo {
+        /// The key of the new row.
+        restore: Uuid,
+        /// The one taken back.
+        undone: Uuid,
+        /// The backup of the one taken back.
+        backup: Option<&'a str>,
+        /// The tables, of single tables.
+        tables: &'a [String],
+    },
+}
+
+/// The transaction that puts a schema in the place of a tenant's. The registry row's lock serialises commands on one tenant;
+/// the locks on its tables wait for its open transactions.
+pub fn swap(swap: &Swap<'_>) -> Plan {
+    let mut plan = Plan::new(
+        match swap.close {
+            Close::Restore { .. } => format!("put the restored copy in the place of tenant {}", swap.id),
+            Close::Undo { .. } => format!("put back what tenant {} had", swap.id),
+        },
+        swap.timeout,
+        swap.lock_timeout,
+    );
+    let live = swap.schema.as_str();
+    plan.step("lock the tenant", lock_tenant(swap.id, swap.schema));
+    plan.step("write down what is replaced", close(swap));
+    if let Some(now) = swap.live {
+        if let Some(sql) = lock_tables(live, tables_of(now)) {
+            plan.step("wait for the tenant to let go of its tables", sql);
+        }
+        plan.step(
+            "put what the tenant has aside",
+            as_admin()
+                .text("\nALTER SCHEMA ")
+                .ident(live)
+                .text(" RENAME TO ")
+                .ident(swap.replaced)
+                .text(";"),
+        );
+        let rights = take_all_rights(swap.replaced, now);
+        if !rights.is_empty() {
+            // The types of functions' arguments are printed without the schema that they lie in.
+            let sql = as_owner().text("\n").append(path(swap.replaced)).append(rights);
+            plan.step("take all rights on it", sql);
+        }
+    }
+    incoming(&mut plan, swap.incoming, live, swap.now, &swap.wanted);
+    plan.step(
+        "write down what the tenant is made from",
+        Sql::new("UPDATE tenantctl.tenants SET template = ")
+            .literal(swap.origin.template)
+            .text(", template_version = ")
+            .int(swap.origin.version)
+            .text(", modules = ")
+            .text_array(swap.origin.modules)
+            .text(", hypertables = ")
+            .text_array(swap.origin.hypertables)
+            .text(", audit = ")
+            .literal(&json(swap.origin.audit))
+            // Its objects are of many transactions: their expressions are always compared.
+            .text(", structure_xid = NULL WHERE tenant_id = ")
+            .literal(swap.id.as_str())
+            .text(";"),
+    );
+    end(&mut plan, swap.operation, swap.id, swap.timeout);
+    plan
+}
+
+/// A JSON value in the registry. Plain text, numbers and nulls: serialising them cannot fail.
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn lock_tenant(id: &TenantId, schema: &SchemaName) -> Sql {
+    as_owner()
+        .text("\nWITH locked AS (SELECT FROM tenantctl.tenants WHERE tenant_id = ")
+        .literal(id.as_str())
+        .text(" AND schema_name = ")
+        .literal(schema.as_str())
+        // Nothing to lock: somebody dropped it meanwhile, and division by zero ends the transaction.
+        .text(" FOR UPDATE)\nSELECT 1 / pg_catalog.count(*) FROM locked;")
+}
+
+/// The owner's tables. What is somebody else's is not the owner's to lock.
+fn tables_of(now: &Observed) -> Vec<&String> {
+    let tables = now.relations.iter().filter(|r| matches!(r.kind, 'r' | 'p'));
+    tables.filter(|r| r.owner == OWNER_ROLE).map(|r| &r.name).collect()
+}
+
+fn lock_tables(schema: &str, tables: Vec<&String>) -> Option<Sql> {
+    (!tables.is_empty()).then(|| {
+        as_owner()
+            .text("\nLOCK TABLE ")
+            .qualified_list(schema, tables)
+            .text(" IN ACCESS EXCLUSIVE MODE;")
+    })
+}
+
+fn path(schema: &str) -> Sql {
+    Sql::new("SET LOCAL search_path = ").ident(schema).text(", pg_temp;\n")
+}
+
+/// Gives a loaded schema the tenant's name, and brings it to the standard.
+fn incoming(plan: &mut Plan, from: &str, to: &str, now: &Observed, wanted: &Wanted<'_>) {
+    plan.step(
+        "give the restored copy the tenant's name",
+        as_admin()
+            .text("\nALTER SCHEMA ")
+            .ident(from)
+            .text(" RENAME TO ")
+            .ident(to)
+            .text(";"),
+    );
+    plan.step(
+        "work as the owner, with names resolving in the new schema only",
+        pin(to),
+    );
+    let functions = function_paths(from, to, now);
+    if !functions.is_empty() {
+        plan.step("let functions look where their schema is now", functions);
+    }
+    // What limits are held against was counted while nobody waited.
+    let now = Observed {
+        fresh: true,
+        ..now.clone()
+    };
+    for (what, sql) in schema_changes(wanted, &now) {
+        plan.step(what, sql);
+    }
+}
+
+/// Functions whose own search path names the schema by the name that it had. Those of the standard are made anew.
+fn function_paths(from: &str, to: &str, now: &Observed) -> Sql {
+    let mut all = Sql::default();
+    for function in &now.functions {
+        let Some(signature) = FunctionSignature::parse(&function.signature) else {
+            continue;
+        };
+        let paths = function.settings.iter().filter_map(|s| s.strip_prefix("search_path="));
+        for names in paths.map(names_of).filter(|names| names.iter().any(|n| n == from)) {
+            all = all
+                .text("ALTER ROUTINE ")
+                .function(to, &signature)
+                .text(" SET search_path = ");
+            for (i, name) in names.iter().enumerate() {
+                all = if i == 0 { all } else { all.text(", ") }.ident(if name == from { to } else { name });
+            }
+            all = all.text(";\n");
+        }
+    }
+    all
+}
+
+/// The names in a list of identifiers, such as `"$user", public`.
+fn names_of(list: &str) -> Vec<String> {
+    let mut names = vec![String::new()];
+    let mut quoted = false;
+    let mut characters = list.chars().peekable();
+    while let Some(c) = characters.next() {
+        let Some(name) = names.last_mut() else { break };
+        match c {
+            '"' if quoted && characters.peek() == Some(&'"') => {
+                characters.next();
+                name.push('"');
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => names.push(String::new()),
+            ' ' if !quoted => {}
+            c => name.push(c),
+        }
+    }
+    names
+}
+
+/// Closes the row of this restore, or takes an earlier one back. What the registry says of what goes aside is kept with it.
+fn close(swap: &Swap<'_>) -> Sql {
+    let kept = swap.live.is_some();
+    let replaced = |sql: Sql| {
+        if kept {
+            sql.literal(swap.replaced)
+        } else {
+            sql.text("NULL")
+        }
+    };
+    let was = |sql: Sql| {
+        if !kept {
+            return sql.text("NULL");
+        }
+        sql.text(
+            "(SELECT pg_catalog.jsonb_build_object('template', t.template, 'template_version', t.template_version,
+    'modules', t.modules, 'hypertables', t.hypertables, 'audit', t.audit) FROM tenantctl.tenants t WHERE t.tenant_id = ",
+        )
+        .literal(swap.id.as_str())
+        .text(")")
+    };
+    let until = |sql: Sql| keep_until(sql, kept, swap.keep_days);
+    match &swap.close {
+        Close::Restore { restore, rows } => {
+            let sql = replaced(as_owner().text(
+                "\nUPDATE tenantctl.restores SET status = 'done', finished_at = pg_catalog.clock_timestamp(), staging_schema = NULL,
+    replaced_schema = ",
+            ));
+            let sql = was(sql.text(", replaced = "));
+            until(sql.text(", drop_after = "))
+                .text(", rows = ")
+                .int(*rows)
+                .text(" WHERE restore_id = ")
+                .literal(&restore.to_string())
+                .text(";")
+        }
+        Close::Undo {
+            restore,
+            undone,
+            backup,
+            tables,
+        } => {
+            let sql = insert_undo(swap.id, *restore, *backup, tables);
+            let sql = was(replaced(sql).text(", "));
+            until(sql.text(", "))
+                .text(");\n")
+                .append(forget_replaced(&Sql::new("restore_id = ").literal(&undone.to_string())))
+        }
+    }
+}
+
+fn keep_until(sql: Sql, kept: bool, days: u16) -> Sql {
+    if !kept {
+        return sql.text("NULL");
+    }
+    sql.text("pg_catalog.now() + pg_catalog.make_interval(days => ")
+        .int(days)
+        .text(")")
+}
+
+/// Up to the place of the replaced schema, what the registry said of it, and until when it is kept.
+fn insert_undo(id: &TenantId, restore: Uuid, backup: Option<&str>, tables: &[String]) -> Sql {
+    let sql = as_owner()
+        .text("\nINSERT INTO tenantctl.restores (restore_id, tenant_id, backup_id, kind, status, finished_at, tool_version, tables,
+    replaced_schema, replaced, drop_after)\nVALUES (")
+        .literal(&restore.to_string())
+        .text(", ")
+        .literal(id.as_str())
+        .text(", ")
+        .optional(backup)
+        .text(", 'undo', 'done', pg_catalog.clock_timestamp(), ")
+        .literal(env!("CARGO_PKG_VERSION"))
+        .text(", ");
+    let sql = if tables.is_empty() {
+        sql.text("NULL")
+    } else {
+        sql.text_array(tables)
+    };
+    sql.text(", ")
+}
+
+/// The rows that meet a condition keep nothing any more.
+fn forget_replaced(condition: &Sql) -> Sql {
+    Sql::new("UPDATE tenantctl.restores SET replaced_schema = NULL, replaced = NULL, drop_after = NULL WHERE ")
+        .append(condition.clone())
+        .text(";")
+}
+
+fn end(plan: &mut Plan, operation: Uuid, id: &TenantId, timeout: Duration) {
+    plan.step(
+        "record the operation, unless the time limit has passed",
+        as_owner().text("\nSET LOCAL search_path = '';\n").append(record_as(
+            Some(operation),
+            "restore",
+            Some(id.as_str()),
+            timeout,
+        )),
+    );
+}
+
+/// A tenant that is made of a loaded schema.
+pub struct NewTenant<'a> {
+    /// Its id.
+    pub id: &'a TenantId,
+    /// The salt of its schema's name.
+    pub salt: &'a str,
+    /// Its schema.
+    pub schema: &'a SchemaName,
+    /// Its tier.
+    pub tier: &'a str,
+    /// What it may use.
+    pub limits: &'a Limits,
+    /// The schema that was loaded.
+    pub staging: &'a str,
+    /// What there is in it.
+    pub now: &'a Observed,
+    /// What is wanted of it once it has the tenant's name.
+    pub wanted: Wanted<'a>,
+    /// Its origin.
+    pub origin: Origin<'a>,
+    /// SCRAM-SHA-256 verifier of its password.
+    pub verifier: &'a str,
+    /// The password encrypted; none: it is not stored.
+    pub stored: Option<Stored<'a>>,
+    /// The restore.
+    pub restore: Uuid,
+    /// Rows of all tables.
+    pub rows: u64,
+    /// The key of the row in the operation log.
+    pub operation: Uuid,
+    /// The transaction must commit within this time.
+    pub timeout: Duration,
+    /// Limit for each wait on a lock.
+    pub lock_timeout: Duration,
+}
+
+/// The transaction that makes a tenant of a loaded schema: registry row, role, name, rights, all or nothing.
+pub fn new_tenant(new: &NewTenant<'_>) -> Plan {
+    let mut plan = Plan::new(
+        format!("make tenant {} of the restored copy", new.id),
+        new.timeout,
+        new.lock_timeout,
+    );
+    plan.step(
+        "claim the tenant id",
+        as_owner()
+            .text("\nINSERT INTO tenantctl.tenants (tenant_id, schema_name, salt, tier, limits, template, template_version, modules, hypertables, audit)\nVALUES (")
+            .literal(new.id.as_str())
+            .text(", ")
+            .literal(new.schema.as_str())
+            .text(", ")
+            .literal(new.salt)
+            .text(", ")
+            .literal(new.tier)
+            .text(", ")
+            .literal(&json(new.limits))
+            .text(", ")
+            .literal(new.origin.template)
+            .text(", ")
+            .int(new.origin.version)
+            .text(", ")
+            .text_array(new.origin.modules)
+            .text(", ")
+            .text_array(new.origin.hypertables)
+            .text(", ")
+            .literal(&json(new.origin.audit))
+            .text(");"),
+    );
+    plan.step(
+        "create the tenant's role",
+        as_admin()
+            .text("\n")
+            .append(create_role(new.schema, new.limits, new.verifier, new.wanted.major)),
+    );
+    incoming(&mut plan, new.staging, new.schema.as_str(), new.now, &new.wanted);
+    if let Some(stored) = new.stored {
+        plan.step("store the password, encrypted", store(new.id, stored));
+    }
+    plan.step(
+        "close the restore's row",
+        Sql::new(
+            "UPDATE tenantctl.restores SET status = 'done', finished_at = pg_catalog.clock_timestamp(), staging_schema = NULL, rows = ",
+        )
+        .int(new.rows)
+        .text(" WHERE restore_id = ")
+        .literal(&new.restore.to_string())
+        .text(";"),
+    );
+    end(&mut plan, new.operation, new.id, new.timeout);
+    plan
+}
+
+/// A foreign key, as the catalog has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignKey {
+    /// Its name.
+    pub name: String,
+    /// Schema and name of the table that refers.
+    pub table: (String, String),
+    /// Its columns.
+    pub columns: Vec<String>,
+    /// Schema and name of the table referred to.
+    pub references: (String, String),
+    /// The columns there.
+    pub referenced: Vec<String>,
+    /// `pg_constraint.confmatchtype`.
+    pub matching: char,
+    /// `pg_constraint.confupdtype`.
+    pub on_update: char,
+    /// `pg_constraint.confdeltype`.
+    pub on_delete: char,
+    /// The columns that ON DELETE SET sets; empty: all.
+    pub set_columns: Vec<String>,
+    /// DEFERRABLE.
+    pub deferrable: bool,
+    /// INITIALLY DEFERRED.
+    pub deferred: bool,
+    /// It was checked for the rows that there are.
+    pub validated: bool,
+}
+
+impl ForeignKey {
+    fn drop(&self, sql: Sql) -> Sql {
+        sql.text("ALTER TABLE ")
+            .qualified(&self.table.0, &self.table.1)
+            .text(" DROP CONSTRAINT ")
+            .ident(&self.name)
+            .text(";\n")
+    }
+
+    fn add(&self, sql: Sql) -> Sql {
+        let list = |mut sql: Sql, names: &[String]| {
+            for (i, name) in names.iter().enumerate() {
+                sql = if i == 0 { sql } else { sql.text(", ") }.ident(name);
+            }
+            sql
+        };
+        let action = |action: char| match action {
+            'r' => " RESTRICT",
+            'c' => " CASCADE",
+            'n' => " SET NULL",
+            'd' => " SET DEFAULT",
+            _ => " NO ACTION",
+        };
+        let sql = sql
+            .text("ALTER TABLE ")
+            .qualified(&self.table.0, &self.table.1)
+            .text(" ADD CONSTRAINT ")
+            .ident(&self.name)
+            .text(" FOREIGN KEY (");
+        let sql = list(sql, &self.columns)
+            .text(") REFERENCES ")
+            .qualified(&self.references.0, &self.references.1)
+            .text(" (");
+        let mut sql = list(sql, &self.referenced).text(")");
+        if self.matching == 'f' {
+            sql = sql.text(" MATCH FULL");
+        }
+        sql = sql
+            .text(" ON UPDATE")
+            .text(action(self.on_update))
+            .text(" ON DELETE")
+            .text(action(self.on_delete));
+        if !self.set_columns.is_empty() {
+            sql = list(sql.text(" ("), &self.set_columns).text(")");
+        }
+        if self.deferrable {
+            sql = sql.text(" DEFERRABLE");
+        }
+        if self.deferred {
+            sql = sql.text(" INITIALLY DEFERRED");
+        }
+        if !self.validated {
+            sql = sql.text(" NOT VALID");
+        }
+        sql.text(";\n")
+    }
+}
+
+/// A sequence with the state that it is to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SequenceState {
+    /// Its name.
+    pub name: String,
+    /// As `setval` takes it.
+    pub last_value: i64,
+    /// As `setval` takes it.
+    pub is_called: bool,
+}
+
+/// Sets sequences. It is not undone by a rollback, so that it comes last where anything can fail.
+pub fn set_sequences(schema: &str, sequences: &[SequenceState]) -> Sql {
+    sequences.iter().fold(Sql::default(), |sql, s| {
+        sql.text("SELECT pg_catalog.setval(")
+            .literal(&Sql::new("").qualified(schema, &s.name).to_string())
+            .text("::pg_catalog.regclass, ")
+            .int(s.last_value)
+            .text(if s.is_called { ", true);\n" } else { ", false);\n" })
+    })
+}
+
+/// A table whose contents are exchanged.
+#[derive(Clone, Debug)]
+pub struct TableContents {
+    /// Its name.
+    pub name: String,
+    /// Its columns without generated ones.
+    pub columns: Vec<String>,
+}
+
+/// Contents of single tables to be exchanged.
+pub struct Tables<'a> {
+    /// The tenant.
+    pub id: &'a TenantId,
+    /// Its schema.
+    pub schema: &'a SchemaName,
+    /// The schema that has the contents.
+    pub incoming: &'a str,
+    /// The tables.
+    pub tables: &'a [TableContents],
+    /// Foreign keys from them and to them, from whatever table.
+    pub foreign_keys: &'a [ForeignKey],
+    /// What the tenant has now.
+    pub live: &'a Observed,
+    /// What is wanted of it.
+    pub wanted: Wanted<'a>,
+    /// The values that the tables' sequences are to have.
+    pub sequences: &'a [SequenceState],
+    /// Where the contents go that the tables have now.
+    pub replaced: &'a str,
+    /// For how many days they are kept.
+    pub keep_days: u16,
+    /// How it is written down.
+    pub close: Close<'a>,
+    /// The key of the row in the operation log.
+    pub operation: Uuid,
+    /// Limit for each wait on a lock.
+    pub lock_timeout: Duration,
+}
+
+/// The transaction that exchanges the contents of tables. Foreign keys are dropped and made anew around it, so that they
+/// hold in the end or nothing has happened; triggers stay off, so that neither audit nor limits take it for the tenant's
+/// work.
+pub fn tables(new: &Tables<'_>) -> Plan {
+    let mut plan = Plan::new(
+        format!("replace the contents of tables of tenant {}", new.id),
+        MOVING,
+        new.lock_timeout,
+    );
+    let live = new.schema.as_str();
+    plan.step("lock the tenant", lock_tenant(new.id, new.schema));
+    let mut locked: BTreeSet<(&str, &str)> = new.tables.iter().map(|t| (live, t.name.as_str())).collect();
+    for key in new.foreign_keys {
+        locked.insert((&key.table.0, &key.table.1));
+        locked.insert((&key.references.0, &key.references.1));
+    }
+    let mut sql = Sql::new("LOCK TABLE ");
+    for (i, (schema, table)) in locked.iter().enumerate() {
+        sql = if i == 0 { sql } else { sql.text(", ") }.qualified(schema, table);
+    }
+    plan.step(
+        "wait for the tenant to let go of these tables and of those that refer to them",
+        sql.text(" IN ACCESS EXCLUSIVE MODE;"),
+    );
+    plan.step("write down what is replaced", close_tables(new));
+    plan.step(
+        "create the schema that keeps what the tables have now",
+        as_admin()
+            .text("\nCREATE SCHEMA ")
+            .ident(new.replaced)
+            .text(" AUTHORIZATION ")
+            .ident(OWNER_ROLE)
+            .text(";\n")
+            .append(pin(live))
+            // The owner sees all rows by its policies, which were found as they should be.
+            .text("\nSET LOCAL row_security = on;"),
+    );
+    let columns = |mut sql: Sql, table: &TableContents| {
+        for (i, column) in table.columns.iter().enumerate() {
+            sql = if i == 0 { sql } else { sql.text(", ") }.ident(column);
+        }
+        sql
+    };
+    let keep = new.tables.iter().fold(Sql::default(), |sql, table| {
+        let sql = sql
+            .text("CREATE TABLE ")
+            .qualified(new.replaced, &table.name)
+            .text(" AS SELECT ");
+        columns(sql, table)
+            .text(" FROM ONLY ")
+            .qualified(live, &table.name)
+            .text(";\n")
+    });
+    plan.step("keep it", keep);
+    let drop = new.foreign_keys.iter().fold(Sql::default(), |sql, key| key.drop(sql));
+    if !drop.is_empty() {
+        plan.step("drop the foreign keys around the tables", drop);
+    }
+    let switch = |word: &'static str| {
+        new.tables.iter().fold(Sql::default(), |sql, table| {
+            sql.text("ALTER TABLE ")
+                .qualified(live, &table.name)
+                .text(word)
+                .text(" TRIGGER USER;\n")
+        })
+    };
+    let mut sql = switch(" DISABLE")
+        .text("TRUNCATE ")
+        .qualified_list(live, new.tables.iter().map(|t| &t.name))
+        .text(";\n");
+    for table in new.tables {
+        sql = columns(
+            sql.text("INSERT INTO ").qualified(live, &table.name).text(" ("),
+            table,
+        )
+        .text(") OVERRIDING SYSTEM VALUE SELECT ");
+        sql = columns(sql, table)
+            .text(" FROM ONLY ")
+            .qualified(new.incoming, &table.name)
+            .text(";\n");
+    }
+    plan.step("replace the rows, with triggers off", sql);
+    plan.step("let triggers be as they were", switch(" ENABLE").append(triggers_as_they_were(new)));
+    let add = new.foreign_keys.iter().fold(Sql::default(), |sql, key| key.add(sql));
+    if !add.is_empty() {
+        plan.step("make the foreign keys anew, which checks them", add);
+    }
+    let names: BTreeSet<&str> = new.tables.iter().map(|t| t.name.as_str()).collect();
+    let count = count_anew(&new.wanted, &names);
+    if !count.is_empty() {
+        let sql = super::standard::without_triggers(live, "tenant_usage").append(count);
+        plan.step("count what the limits are held against", sql);
+    }
+    plan.step("drop what was loaded", drop_schema(new.incoming));
+    if !new.sequences.is_empty() {
+        plan.step(
+            "set the tables' sequences",
+            as_owner().text("\n").append(set_sequences(live, new.sequences)),
+        );
+    }
+    end(&mut plan, new.operation, new.id, MOVING);
+    plan
+}
+
+/// ENABLE TRIGGER USER makes all of them fire as usual; some did not.
+fn triggers_as_they_were(new: &Tables<'_>) -> Sql {
+    let mut sql = Sql::default();
+    let relations = new.live.relations.iter();
+    for relation in relations.filter(|r| new.tables.iter().any(|t| t.name == r.name)) {
+        for trigger in &relation.triggers {
+            let word = match trigger.enabled {
+                'D' => " DISABLE TRIGGER ",
+                'A' => " ENABLE ALWAYS TRIGGER ",
+                'R' => " ENABLE REPLICA TRIGGER ",
+                _ => continue,
+            };
+            sql = sql
+                .text("ALTER TABLE ")
+                .qualified(new.schema.as_str(), &relation.name)
+                .text(word)
+                .ident(&trigger.name)
+                .text(";\n");
+        }
+    }
+    sql
+}
+
+/// The row of a restore of tables. What the sequences had is in no table, so it is kept in the row.
+fn close_tables(new: &Tables<'_>) -> Sql {
+    let names: Vec<&str> = new.sequences.iter().map(|s| s.name.as_str()).collect();
+    let was = |sql: Sql| {
+        if names.is_empty() {
+            return sql.text("'{\"sequences\": []}'::pg_catalog.jsonb");
+        }
+        let mut sql = sql.text("pg_catalog.jsonb_build_object('sequences', pg_catalog.jsonb_build_array(");
+        for (i, name) in names.iter().enumerate() {
+            sql = if i == 0 { sql } else { sql.text(", ") }
+                .text("(SELECT pg_catalog.jsonb_build_object('name', ")
+                .literal(name)
+                .text("::text, 'last_value', s.last_value, 'is_called', s.is_called) FROM ")
+                .qualified(new.schema.as_str(), name)
+                .text(" s)");
+        }
+        sql.text("))")
+    };
+    match &new.close {
+        Close::Restore { restore, rows } => was(as_owner()
+            .text(
+                "\nUPDATE tenantctl.restores SET status = 'done', finished_at = pg_catalog.clock_timestamp(), staging_schema = NULL,
+    replaced_schema = ",
+            )
+            .literal(new.replaced)
+            .text(", drop_after = ")
+            .append(keep_until(Sql::default(), true, new.keep_days))
+            .text(", rows = ")
+            .int(*rows)
+            .text(", replaced = "))
+        .text(" WHERE restore_id = ")
+        .literal(&restore.to_string())
+        .text(";"),
+        Close::Undo {
+            restore,
+            undone,
+            backup,
+            tables,
+        } => {
+            let sql = insert_undo(new.id, *restore, *backup, tables).literal(new.replaced).text(", ");
+            keep_until(was(sql).text(", "), true, new.keep_days)
+                .text(");\n")
+                .append(forget_replaced(&Sql::new("restore_id = ").literal(&undone.to_string())))
+        }
+    }
+}
+
+/// The transaction that drops what restores of a tenant have kept.
+pub fn drop_replaced(id: &TenantId, schemas: &[String], timeout: Duration, lock_timeout: Duration) -> Plan {
+    let mut plan = Plan::new(
+        format!("drop what restores of tenant {id} have replaced"),
+        timeout,
+        lock_timeout,
+    );
+    for (what, sql) in drop_kept(schemas) {
+        plan.step(what, sql);
+    }
+    plan.step(
+        "record the operation, unless the time limit has passed",
+        record_as(None, "drop_replaced", Some(id.as_str()), timeout),
+    );
+    plan
+}
+
+/// Drops schemas that restores have made, and closes their rows. Ends as the owner.
+pub(super) fn drop_kept(schemas: &[String]) -> Vec<(String, Sql)> {
+    let mut steps: Vec<(String, Sql)> = schemas
+        .iter()
+        .map(|schema| (format!("drop schema {schema}"), drop_schema(schema)))
+        .collect();
+    let names = || Sql::default().text_array(schemas);
+    steps.push((
+        "close the rows of the restores that made them".to_owned(),
+        as_owner()
+            .text("\n")
+            .append(forget_replaced(
+                &Sql::new("replaced_schema = ANY (").append(names()).text(")"),
+            ))
+            .text("\nUPDATE tenantctl.restores SET staging_schema = NULL, status = 'failed', finished_at = pg_catalog.clock_timestamp() WHERE staging_schema = ANY (")
+            .append(names())
+            .text(");"),
+    ));
+    steps
+}
+
+/// The registry's row of a backup that lies in a store and that this registry does not know. As the owner.
+pub struct FoundBackup<'a> {
+    /// The backup.
+    pub backup: &'a str,
+    /// Its tenant.
+    pub tenant: &'a TenantId,
+    /// The tenant's schema.
+    pub schema: &'a str,
+    /// Its type.
+    pub backup_type: &'a str,
+    /// The store's URL.
+    pub store: &'a str,
+    /// Its prefix there.
+    pub key: &'a str,
+    /// ISO 8601.
+    pub created_at: &'a str,
+    /// ISO 8601.
+    pub expires_at: &'a str,
+    /// Before compression.
+    pub raw_bytes: u64,
+    /// In the store.
+    pub stored_bytes: u64,
+    /// Of all tables.
+    pub rows: u64,
+    /// Milliseconds.
+    pub duration_ms: f64,
+    /// Of the manifest's bytes.
+    pub manifest_sha256: &'a str,
+    /// Whether it is encrypted.
+    pub encrypted: bool,
+    /// Whether it was read from a standby.
+    pub from_replica: bool,
+}
+
+/// Writes rows of backups that are there already, as far as the registry lacks them.
+pub fn register_backups(found: &[FoundBackup<'_>], timeout: Duration, lock_timeout: Duration) -> Plan {
+    let mut plan = Plan::new("write the store's backups into the registry", timeout, lock_timeout);
+    let mut sql = as_owner().text("\nINSERT INTO tenantctl.backups (backup_id, tenant_id, schema_name, backup_type, store, key, status, started_at, created_at, expires_at,
+    raw_bytes, stored_bytes, rows, duration_ms, manifest_sha256, encrypted, from_replica, tool_version)\nVALUES ");
+    for (i, b) in found.iter().enumerate() {
+        sql = sql
+            .text(if i == 0 { "(" } else { ",\n(" })
+            .literal(b.backup)
+            .text(", ")
+            .literal(b.tenant.as_str())
+            .text(", ")
+            .literal(b.schema)
+            .text(", ")
+            .literal(b.backup_type)
+            .text(", ")
+            .literal(b.store)
+            .text(", ")
+            .literal(b.key)
+            .text(", 'done', ")
+            .literal(b.created_at)
+            .text("::timestamptz, ")
+            .literal(b.created_at)
+            .text("::timestamptz, ")
+            .literal(b.expires_at)
+            .text("::timestamptz, ")
+            .int(b.raw_bytes)
+            .text(", ")
+            .int(b.stored_bytes)
+            .text(", ")
+            .int(b.rows)
+            .text(", ")
+            .literal(&b.duration_ms.to_string())
+            .text("::double precision, ")
+            .literal(b.manifest_sha256)
+            .text(if b.encrypted { ", true" } else { ", false" })
+            .text(if b.from_replica { ", true, " } else { ", false, " })
+            .literal(env!("CARGO_PKG_VERSION"))
+            .text(")");
+    }
+    plan.step("write them down", sql.text("\nON CONFLICT (backup_id) DO NOTHING;"));
+    plan
+}
