@@ -21,6 +21,7 @@
 //! | [`store`] | where backups lie: a folder or S3 | |
 //! | [`backup`] | a tenant's backup: its DDL, rows and manifest | `store`, `catalog`, `credentials`, `fleet`, `plan`, `pg`, `interrupt` |
 //! | [`provisioner`] | makes tenants | `catalog`, `credentials`, `fleet`, `plan`, `pg`, `interrupt` |
+//! | [`restore`] | tenants from backups | `backup`, `store`, `catalog`, `credentials`, `installer`, `plan`, `pg`, `provisioner`, `interrupt` |
 //! | [`rotator`] | gives tenants new passwords | `catalog`, `credentials`, `fleet`, `plan`, `pg`, `interrupt` |
 //! | [`validate`] | findings, the checks, the probe | `catalog`, `plan`, `pg`, `config`, `interrupt` |
 //! | [`hardener`] | tenants and the database to the standard | `catalog`, `plan`, `pg`, `fleet` |
@@ -49,6 +50,7 @@ pub mod interrupt;
 pub mod pg;
 pub mod plan;
 pub mod provisioner;
+pub mod restore;
 pub mod rotator;
 pub mod settings;
 pub mod store;

@@ -7,6 +7,7 @@
 pub mod ddl;
 pub mod inventory;
 pub mod load;
+pub mod leftovers;
 pub mod lock;
 pub mod manifest;
 pub mod member;

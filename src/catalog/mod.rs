@@ -7,6 +7,7 @@ pub mod contents;
 pub mod credentials;
 pub mod foundation;
 pub mod hardening;
+pub mod restores;
 pub mod standard;
 pub mod template;
 pub mod tenants;

@@ -95,6 +95,20 @@ FROM tenantctl.template_versions WHERE template = $1",
     Ok((column(&row, "latest")?, column(&row, "same")?))
 }
 
+/// The newest version of a template with this checksum, whatever tenantctl has added to it; none if the registry lacks it.
+///
+/// # Errors
+/// When the registry cannot be read.
+pub async fn known_as(session: &Session, name: &str, sha256: &str) -> Result<Option<i32>> {
+    let sql = Sql::new(
+        "SELECT v.version FROM tenantctl.template_versions v WHERE v.template = $1 AND v.sha256 = $2
+ORDER BY v.is_current DESC, v.version DESC LIMIT 1",
+    );
+    let params: [Param<'_>; 2] = [(&name, Type::TEXT), (&sha256, Type::TEXT)];
+    let row = session.query_opt(&sql, &params, "read the template's versions").await?;
+    row.map(|row| column(&row, "version")).transpose()
+}
+
 /// Whether a schema exists, and whether the owner role owns it.
 ///
 /// # Errors

@@ -31,6 +31,32 @@ FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = $1",
     column(&row?, "ended")
 }
 
+/// Ends those sessions of a role that another of our sessions waits for. Returns how many there were.
+///
+/// # Errors
+/// As [`end_sessions`].
+pub async fn end_blockers(session: &Session, role: u32, join: Option<&str>, waiting: i32) -> Result<i64> {
+    let doing = "end the tenant's sessions";
+    if let Some(name) = join {
+        session
+            .batch(&Sql::new("BEGIN; GRANT ").ident(name).text(" TO CURRENT_USER"), doing)
+            .await?;
+    }
+    let sql = Sql::new(
+        "SELECT pg_catalog.count(*) FILTER (WHERE pg_catalog.pg_terminate_backend(a.pid, 5000)) AS ended
+FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = $1 AND a.pid = ANY (pg_catalog.pg_blocking_pids($2))",
+    );
+    let params = [
+        (&role as &(dyn tokio_postgres::types::ToSql + Sync), Type::OID),
+        (&waiting, Type::INT4),
+    ];
+    let row = session.query_one(&sql, &params, doing).await;
+    if join.is_some() {
+        session.rollback().await;
+    }
+    column(&row?, "ended")
+}
+
 /// After a session was lost in the middle of a transaction: a new one, once the old one's transaction has ended.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::provision::{create_role, pin};
 use super::rotate::{Stored, store};
-use super::standard::{Observed, Wanted, count_anew, schema_changes, take_all_rights};
+use super::standard::{COUNTED_LIMITS, Observed, Wanted, count_anew, schema_changes, take_all_rights};
 use super::{Plan, as_admin, as_owner, record_as};
 use crate::pg::sql::{FunctionSignature, Sql};
 use crate::tenant::{Audit, Limits, OWNER_ROLE, SchemaName, TenantId};
@@ -298,10 +298,15 @@ fn incoming(plan: &mut Plan, from: &str, to: &str, now: &Observed, wanted: &Want
         plan.step("let functions look where their schema is now", functions);
     }
     // What limits are held against was counted while nobody waited.
-    let now = Observed {
+    let mut now = Observed {
         fresh: true,
         ..now.clone()
     };
+    for trigger in now.relations.iter_mut().flat_map(|r| &mut r.triggers) {
+        if trigger.function.0 == from {
+            trigger.function.0 = to.to_owned();
+        }
+    }
     for (what, sql) in schema_changes(wanted, &now) {
         plan.step(what, sql);
     }
@@ -542,6 +547,41 @@ pub fn new_tenant(new: &NewTenant<'_>) -> Plan {
     plan
 }
 
+/// Tables that a limit is wanted to count which nobody counted at the time when other limits held.
+pub fn uncounted<'a>(wanted: &Wanted<'_>, then: &Limits) -> BTreeSet<&'a str> {
+    let then = Wanted { limits: then, ..*wanted };
+    COUNTED_LIMITS
+        .iter()
+        .filter(|limit| limit.is_due(wanted) && !limit.is_due(&then))
+        .map(|limit| limit.table)
+        .collect()
+}
+
+/// Tables that a limit is wanted to count and that no trigger has counted so far.
+pub fn without_counters<'a>(wanted: &Wanted<'_>, now: &Observed) -> BTreeSet<&'a str> {
+    let counted = |table: &str| {
+        let mut relations = now.relations.iter().filter(|r| r.name == table);
+        relations.any(|r| r.triggers.iter().any(|t| t.name == "tenantctl_limit_insert"))
+    };
+    COUNTED_LIMITS
+        .iter()
+        .filter(|limit| limit.is_due(wanted) && !counted(limit.table))
+        .map(|limit| limit.table)
+        .collect()
+}
+
+/// The transaction that counts rows of a schema that nobody uses.
+pub fn recount(wanted: &Wanted<'_>, tables: &BTreeSet<&str>, lock_timeout: Duration) -> Plan {
+    let mut plan = Plan::new("count what the limits are held against", MOVING, lock_timeout);
+    let sql = pin(wanted.schema).text("\nSET LOCAL row_security = on;\n");
+    plan.step(
+        "count what the limits are held against",
+        sql.append(super::standard::without_triggers(wanted.schema, "tenant_usage"))
+            .append(count_anew(wanted, tables)),
+    );
+    plan
+}
+
 /// A foreign key, as the catalog has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignKey {
@@ -756,10 +796,11 @@ pub fn tables(new: &Tables<'_>) -> Plan {
                 .text(" TRIGGER USER;\n")
         })
     };
-    let mut sql = switch(" DISABLE")
-        .text("TRUNCATE ")
-        .qualified_list(live, new.tables.iter().map(|t| &t.name))
-        .text(";\n");
+    let mut sql = switch(" DISABLE").text("TRUNCATE ");
+    for (i, table) in new.tables.iter().enumerate() {
+        sql = sql.text(if i == 0 { "ONLY " } else { ", ONLY " }).qualified(live, &table.name);
+    }
+    sql = sql.text(";\n");
     for table in new.tables {
         sql = columns(
             sql.text("INSERT INTO ").qualified(live, &table.name).text(" ("),

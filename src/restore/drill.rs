@@ -1,0 +1,150 @@
+//! A backup restored for trial: into a schema of its own, compared with what it should be, and dropped.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+use tokio::task::JoinSet;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::stage::joined;
+use super::{Restorer, Source, Staged, milliseconds};
+use crate::backup::lock::TenantLock;
+use crate::backup::manifest::{RowFormat, Table};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pg::apply::apply;
+use crate::pg::copy::{BINARY_HEADER, BINARY_TRAILER};
+use crate::pg::session::Session;
+use crate::pg::sql::Sql;
+use crate::plan::restore as plans;
+
+/// A trial that went well.
+#[derive(Clone, Debug, Serialize)]
+pub struct Drill {
+    /// Tables whose rows and contents were found equal.
+    pub tables: usize,
+    /// Rows of all of them.
+    pub rows: u64,
+    /// From the first check to the last, in milliseconds.
+    pub duration_ms: f64,
+}
+
+impl Restorer {
+    /// Restores a backup into a schema of its own, compares structure, numbers of rows and contents, and drops it again.
+    /// The tenant need not be there any more, and is not touched if it is.
+    ///
+    /// # Errors
+    /// Kind `store` when a table's rows are not those that were backed up; otherwise as [`Restorer::restore`].
+    pub async fn drill(&self, source: &Source) -> Result<Drill> {
+        let started = Instant::now();
+        let manifest = &source.manifest;
+        let tenant = &manifest.tenant.tenant_id;
+        let lock = TenantLock::take(&self.connector, tenant).await?;
+        let session = self.connector.connect().await?;
+        lock.clear_dead_restores(&session, self.timeout, self.lock_timeout).await?;
+        let checked = self.check(&session, source, true).await?;
+        let staged = Staged {
+            restore: checked.restore,
+            schema: checked.stage.schema.clone(),
+        };
+        let plan = plans::begin(&plans::Begin {
+            restore: checked.restore,
+            id: tenant,
+            backup: manifest.backup_id.as_str(),
+            kind: "drill",
+            tables: &[],
+            staging: &checked.stage.schema,
+            timeout: self.timeout,
+            lock_timeout: self.lock_timeout,
+        });
+        let compared = async {
+            apply(&session, &plan).await.map_err(|failure| failure.error)?;
+            let (stage, timescaledb) = (checked.stage, checked.timescaledb);
+            let rows = stage.load(checked.scripts, timescaledb.as_deref()).await?;
+            self.add_standard(&session, &staged.schema).await?;
+            self.verify(&session, &staged.schema, manifest, rows).await?;
+            stage.compare_contents().await?;
+            Ok(rows)
+        };
+        let result = compared.await;
+        self.abandon(&staged, result.as_ref().err()).await;
+        if let Err(error) = lock.release().await {
+            tracing::info!(%error, "the tenant's lock is released with its session");
+        }
+        Ok(Drill {
+            tables: manifest.tables.len(),
+            rows: result?,
+            duration_ms: milliseconds(started),
+        })
+    }
+}
+
+impl super::stage::Stage {
+    /// Reads every table again, and compares with what was read when it was backed up.
+    async fn compare_contents(&self) -> Result<()> {
+        let tables = Arc::new(Mutex::new((0..self.manifest.tables.len()).collect::<Vec<usize>>()));
+        let mut readers = JoinSet::new();
+        for _ in 0..self.jobs.min(self.manifest.tables.len()) {
+            let (stage, tables) = (self.clone(), Arc::clone(&tables));
+            readers.spawn(async move {
+                let session = stage.open().await?;
+                loop {
+                    let next = tables.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                    let Some(table) = next else { return Ok(()) };
+                    compare(&stage, &session, &stage.manifest.tables[table]).await?;
+                }
+            });
+        }
+        tokio::select! {
+            compared = joined(readers) => compared,
+            () = self.interrupt.times(1) => Err(Error::interrupted()),
+        }
+    }
+}
+
+async fn compare(stage: &super::stage::Stage, session: &Session, table: &Table) -> Result<()> {
+    let hypertable = stage.manifest.hypertables.iter().any(|h| h.time.table == table.name);
+    let mut sql = Sql::new("COPY (SELECT ");
+    for (i, column) in table.columns.iter().enumerate() {
+        sql = if i == 0 { sql } else { sql.text(", ") }.ident(column);
+    }
+    let sql = sql
+        .text(if hypertable { " FROM " } else { " FROM ONLY " })
+        .qualified(&stage.schema, &table.name)
+        .text(match table.format {
+            RowFormat::Binary => ") TO STDOUT (FORMAT binary)",
+            RowFormat::Text => ") TO STDOUT (FORMAT text)",
+        });
+    let mut copy = session.copy_out(&sql, &format!("read table {} again", table.name)).await?;
+    let (mut rows, mut checksum, mut begun) = (0_u64, 0_u128, false);
+    while let Some(message) = copy.next().await? {
+        let mut row: &[u8] = &message;
+        if table.format == RowFormat::Binary {
+            if !std::mem::replace(&mut begun, true) {
+                row = row.strip_prefix(BINARY_HEADER.as_slice()).unwrap_or(row);
+            }
+            if row == BINARY_TRAILER {
+                continue;
+            }
+        }
+        if !row.is_empty() {
+            rows += 1;
+            checksum = checksum.wrapping_add(xxh3_128(row));
+        }
+    }
+    let found = format!("{checksum:032x}");
+    if rows == table.rows && found == table.checksum {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Store,
+        format!(
+            "table {} of backup {} does not come back as it was",
+            table.name, stage.manifest.backup_id
+        ),
+    )
+    .with_cause(format!(
+        "{rows} rows with checksum {found}, where {} with {} were backed up",
+        table.rows, table.checksum
+    )))
+}
