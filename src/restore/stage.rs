@@ -529,13 +529,16 @@ async fn load_part(stage: &Stage, session: &Session, table: usize, part: usize) 
     let table = &manifest.tables[table];
     let part = &table.parts[part];
     let doing = format!("load {}", part.member.name);
-    let mut sql = Sql::new("COPY ").qualified(&stage.schema, &table.name).text(" (");
+    let mut sql = Sql::new("COPY ").qualified(&stage.schema, &table.name);
     for (i, column) in table.columns.iter().enumerate() {
-        sql = if i == 0 { sql } else { sql.text(", ") }.ident(column);
+        sql = sql.text(if i == 0 { " (" } else { ", " }).ident(column);
+    }
+    if !table.columns.is_empty() {
+        sql = sql.text(")");
     }
     let sql = sql.text(match table.format {
-        RowFormat::Binary => ") FROM STDIN (FORMAT binary)",
-        RowFormat::Text => ") FROM STDIN (FORMAT text)",
+        RowFormat::Binary => " FROM STDIN (FORMAT binary)",
+        RowFormat::Text => " FROM STDIN (FORMAT text)",
     });
     let mut reader = MemberReader::open(stage.store.as_ref(), &manifest.backup_id, &part.member, &stage.identities).await?;
     let mut copy = session.copy_in(&sql, &doing).await?;
