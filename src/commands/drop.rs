@@ -1,9 +1,12 @@
 //! `drop`: ends tenants.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::provision::Failed;
 use super::{Context, Plans, Status};
+use crate::catalog::restores;
 use crate::catalog::tenants::{self, Remains, TenantRow};
 use crate::cli::DropArgs;
 use crate::error::{Error, ErrorKind, Result};
@@ -37,6 +40,8 @@ pub struct Dropped {
     pub role_name: String,
     /// Sessions that were ended for it.
     pub sessions_ended: i64,
+    /// Schemas of its restores that went with it.
+    pub kept_schemas: Vec<String>,
 }
 
 impl Render for Report {
@@ -44,8 +49,12 @@ impl Render for Report {
         self.dropped
             .iter()
             .map(|d| {
+                let kept = match d.kept_schemas.as_slice() {
+                    [] => String::new(),
+                    kept => format!(", and what restores had left: {}", kept.join(", ")),
+                };
                 format!(
-                    "dropped tenant {} with schema {} and role {}",
+                    "dropped tenant {} with schema {} and role {}{kept}",
                     d.tenant_id, d.schema_name, d.role_name
                 )
             })
@@ -72,7 +81,14 @@ pub async fn run(ctx: &Context<'_>, args: &DropArgs) -> Result<Status> {
     // All must exist before one is touched: a typing error in a list is a reason to stop.
     let rows = tenants::find(&session, &ids).await?;
     let mut remains = tenants::remains(&session, &rows.iter().collect::<Vec<_>>()).await?;
-    let schemas: Vec<&str> = rows.iter().map(|row| row.schema_name.as_str()).collect();
+    let mut kept: HashMap<&TenantId, Vec<String>> = HashMap::new();
+    let restores = restores::with_schemas(&session, &rows.iter().map(|row| &row.tenant_id).collect::<Vec<_>>()).await?;
+    for restore in &restores {
+        let schemas = kept.entry(&restore.tenant_id).or_default();
+        schemas.extend(restore.staging_schema.iter().chain(&restore.replaced_schema).cloned());
+    }
+    let schemas = rows.iter().map(|row| row.schema_name.as_str());
+    let schemas: Vec<&str> = schemas.chain(kept.values().flatten().map(String::as_str)).collect();
     let mut outside = tenants::outside_dependants(&session, &schemas).await?;
     let mut report = Report {
         dropped: Vec::new(),
@@ -85,10 +101,12 @@ pub async fn run(ctx: &Context<'_>, args: &DropArgs) -> Result<Status> {
             break;
         }
         let remains = remains.remove(&row.tenant_id).unwrap_or_default();
+        let kept = kept.remove(&row.tenant_id).unwrap_or_default();
         let plan = plan(&OldTenant {
             id: &row.tenant_id,
             schema: &row.schema_name,
             schema_exists: remains.schema,
+            kept: &kept,
             role_exists: remains.role.is_some(),
             join_role: !remains.member,
             timeout: ctx.settings.timeout(),
@@ -98,7 +116,9 @@ pub async fn run(ctx: &Context<'_>, args: &DropArgs) -> Result<Status> {
             plans.push(plan);
             continue;
         }
-        let dropped = match outside.remove(row.schema_name.as_str()) {
+        let own = std::iter::once(row.schema_name.as_str()).chain(kept.iter().map(String::as_str));
+        let outside: Vec<String> = own.filter_map(|schema| outside.remove(schema)).flatten().collect();
+        let dropped = match Some(outside).filter(|objects| !objects.is_empty()) {
             Some(objects) => Err(depended_on(&plan, &objects)),
             None => drop_one(ctx, &session, args.disconnect, row, &remains, &plan).await,
         };
@@ -108,6 +128,7 @@ pub async fn run(ctx: &Context<'_>, args: &DropArgs) -> Result<Status> {
                 schema_name: row.schema_name.to_string(),
                 role_name: row.role_name.clone(),
                 sessions_ended,
+                kept_schemas: kept,
             }),
             Err(error) => {
                 let connector = &ctx.settings.connector;

@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use super::{Context, Status};
+use crate::catalog::backups::{self, BackupRow};
+use crate::catalog::restores::{self, RestoreRow};
 use crate::catalog::tenants::{self, Operation, Relation, TenantRow};
 use crate::cli::ShowArgs;
 use crate::error::{ErrorKind, Result};
@@ -12,6 +14,9 @@ use crate::ui::{Render, Ui, bytes};
 
 /// How many operations are shown.
 const OPERATIONS: i64 = 5;
+
+/// How many backups are shown.
+const BACKUPS: usize = 5;
 
 /// One tenant, as the registry and the catalog know it.
 #[derive(Debug, Serialize)]
@@ -27,6 +32,10 @@ pub struct Description {
     pub relations: Option<Vec<Relation>>,
     /// The latest entries of the operation log, newest first.
     pub operations: Vec<Operation>,
+    /// Its newest backups, newest first.
+    pub backups: Vec<BackupRow>,
+    /// Restores that have a schema of their own still: loading, or keeping what they replaced. Newest first.
+    pub restores: Vec<RestoreRow>,
     /// What of the tenant is missing although the registry has it.
     pub missing: Vec<&'static str>,
 }
@@ -98,6 +107,37 @@ impl Render for Description {
             }
             text.push_str(&format!("\n{}\n", grid.render()));
         }
+        if !self.backups.is_empty() {
+            let mut grid = Grid::new(ui, &["backup", "type", "status", ">rows", ">stored", "kept until"]);
+            for b in &self.backups {
+                grid.row([
+                    b.backup_id.to_string(),
+                    b.backup_type.clone(),
+                    b.status.clone(),
+                    b.rows.map_or_else(|| "-".into(), |n| n.to_string()),
+                    b.stored_bytes.map_or_else(|| "-".into(), bytes),
+                    b.expires_at.clone().unwrap_or_else(|| "-".into()),
+                ]);
+            }
+            text.push_str(&format!("\n{}\n", grid.render()));
+        }
+        if !self.restores.is_empty() {
+            let mut grid = Grid::new(ui, &["schema of a restore", "holds", "backup", "until"]);
+            for r in &self.restores {
+                let holds = match (&r.staging_schema, r.kind.as_str()) {
+                    (Some(_), _) => "what is being loaded, or was when it died",
+                    (None, "undo") => "what was restored and taken back",
+                    (None, _) => "what was replaced",
+                };
+                grid.row([
+                    r.staging_schema.iter().chain(&r.replaced_schema).next().cloned().unwrap_or_default(),
+                    holds.into(),
+                    r.backup_id.clone().unwrap_or_else(|| "-".into()),
+                    r.drop_after.clone().unwrap_or_else(|| "-".into()),
+                ]);
+            }
+            text.push_str(&format!("\n{}\n", grid.render()));
+        }
         if !self.operations.is_empty() {
             let mut grid = Grid::new(ui, &["operation", "status", ">time", "finished", "message"]);
             for o in &self.operations {
@@ -149,6 +189,9 @@ pub async fn run(ctx: &Context<'_>, args: &ShowArgs) -> Result<Status> {
         Err(error) => return Err(error),
     };
     let operations = tenants::operations(&session, &id, OPERATIONS).await?;
+    let mut backups = backups::list(&session, std::slice::from_ref(&id)).await?;
+    backups.truncate(BACKUPS);
+    let restores = restores::with_schemas(&session, &[&id]).await?;
     let parts = [
         (remains.schema, "schema"),
         (remains.role.is_some(), "role"),
@@ -160,6 +203,8 @@ pub async fn run(ctx: &Context<'_>, args: &ShowArgs) -> Result<Status> {
         size_bytes: relations.as_ref().map(|r| r.iter().filter_map(|r| r.bytes).sum()),
         relations,
         operations,
+        backups,
+        restores,
         missing: missing.map(|(_, name)| name).collect(),
         tenant,
     })?;

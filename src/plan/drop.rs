@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::restore::drop_kept;
 use super::{Plan, as_admin, as_owner, record_done};
 use crate::pg::sql::Sql;
 use crate::tenant::{SchemaName, TenantId};
@@ -14,6 +15,8 @@ pub struct OldTenant<'a> {
     pub schema: &'a SchemaName,
     /// Whether the schema is there.
     pub schema_exists: bool,
+    /// Schemas that restores of it have made: loaded and not swapped in, or replaced and kept.
+    pub kept: &'a [String],
     /// Whether the role is there.
     pub role_exists: bool,
     /// Whether the admin must become a member of the tenant's role before it may drop what the role was granted.
@@ -43,6 +46,11 @@ pub fn plan(old: &OldTenant<'_>) -> Plan {
             "drop the schema",
             Sql::new("DROP SCHEMA ").ident(old.schema.as_str()).text(" CASCADE;"),
         );
+    }
+    if !old.kept.is_empty() {
+        for (what, sql) in drop_kept(old.kept) {
+            plan.step(what, sql);
+        }
     }
     if old.role_exists {
         let mut sql = as_admin().text("\n");

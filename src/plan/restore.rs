@@ -1020,3 +1020,287 @@ pub fn register_backups(found: &[FoundBackup<'_>], timeout: Duration, lock_timeo
     plan.step("write them down", sql.text("\nON CONFLICT (backup_id) DO NOTHING;"));
     plan
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::standard::{Function, Grant, Relation, Trigger};
+    use super::*;
+    use crate::tenant::ModuleObjects;
+
+    const LIMIT: Duration = Duration::from_secs(1);
+    const STAGING: &str = "tenantctl_restore_0123456789ab";
+    const KEPT: &str = "tenantctl_replaced_0123456789ab";
+
+    fn id() -> TenantId {
+        "acme".parse().expect("a valid id")
+    }
+
+    fn schema() -> SchemaName {
+        SchemaName::derive(&id(), "salt")
+    }
+
+    fn objects() -> ModuleObjects {
+        ModuleObjects {
+            tables: vec!["portfolios".into(), "trades".into()],
+            ..ModuleObjects::default()
+        }
+    }
+
+    fn origin(audit: &Audit) -> Origin<'_> {
+        Origin {
+            template: "trading",
+            version: 3,
+            modules: &[],
+            hypertables: &[],
+            audit,
+        }
+    }
+
+    fn with_wanted<T>(make: impl FnOnce(Wanted<'_>) -> T) -> T {
+        make(Wanted {
+            schema: schema().as_str(),
+            role: &schema().role(),
+            objects: &objects(),
+            bulk_load: &BTreeSet::new(),
+            audit: &Audit::new(),
+            limits: &Limits::at_most(9),
+            major: 15,
+            recount: false,
+        })
+    }
+
+    fn place(plan: &Plan, part: &str) -> usize {
+        let text = plan.to_string();
+        text.find(part).unwrap_or_else(|| panic!("{part} not in\n{text}"))
+    }
+
+    fn swapped(live: Option<&Observed>, now: &Observed, close: Close<'_>) -> Plan {
+        with_wanted(|wanted| {
+            swap(&Swap {
+                id: &id(),
+                schema: &schema(),
+                incoming: STAGING,
+                now,
+                wanted,
+                origin: origin(&Audit::new()),
+                live,
+                replaced: KEPT,
+                keep_days: 7,
+                close,
+                operation: Uuid::nil(),
+                timeout: LIMIT,
+                lock_timeout: LIMIT,
+            })
+        })
+    }
+
+    #[test]
+    fn the_tenant_is_waited_for_before_anything_changes_its_name_and_loses_every_right_on_what_is_kept() {
+        let mut live = Observed::fresh(&objects());
+        live.grants = vec![Grant(schema().role(), "USAGE".into(), false)];
+        live.relations[1].grants = vec![
+            Grant(schema().role(), "SELECT".into(), false),
+            Grant("reporting".into(), "SELECT".into(), false),
+        ];
+        live.relations.push(Relation {
+            name: "theirs".into(),
+            kind: 'r',
+            owner: "somebody".into(),
+            column_grantees: vec![String::new()],
+            ..Relation::default()
+        });
+        let close = Close::Restore {
+            restore: Uuid::nil(),
+            rows: 5,
+        };
+        let plan = swapped(Some(&live), &Observed::fresh(&objects()), close);
+        let order = [
+            "FOR UPDATE",
+            "status = 'done'",
+            "IN ACCESS EXCLUSIVE MODE",
+            "RENAME TO \"tenantctl_replaced_",
+            "REVOKE ALL PRIVILEGES ON SCHEMA",
+            "ALTER SCHEMA \"tenantctl_restore_0123456789ab\" RENAME TO \"tenant_",
+            "GRANT USAGE ON SCHEMA",
+            "FORCE ROW LEVEL SECURITY",
+            "UPDATE tenantctl.tenants",
+            "INSERT INTO tenantctl.operations",
+        ];
+        let places: Vec<usize> = order.iter().map(|part| place(&plan, part)).collect();
+        assert!(places.is_sorted(), "{places:?}\n{plan}");
+        let text = plan.to_string();
+        let lock = text.lines().find(|l| l.starts_with("LOCK TABLE")).expect("a lock");
+        assert!(lock.contains("portfolios") && !lock.contains("theirs"), "{lock}");
+        for part in ["FROM \"reporting\" CASCADE", "\"theirs\" FROM PUBLIC", "jsonb_build_object('template'"] {
+            assert!(text.contains(part), "{part} not in\n{text}");
+        }
+        // What limits are held against came with the backup.
+        assert!(!text.contains("DELETE FROM tenant_usage"), "{text}");
+    }
+
+    #[test]
+    fn a_tenant_whose_schema_is_gone_has_nothing_to_keep() {
+        let close = Close::Restore {
+            restore: Uuid::nil(),
+            rows: 5,
+        };
+        let text = swapped(None, &Observed::fresh(&objects()), close).to_string();
+        assert!(!text.contains(KEPT) && !text.contains("LOCK TABLE"), "{text}");
+        assert!(text.contains("replaced_schema = NULL, replaced = NULL, drop_after = NULL"), "{text}");
+    }
+
+    #[test]
+    fn functions_look_where_their_schema_is_and_triggers_stay() {
+        let mut now = Observed::fresh(&objects());
+        now.functions.push(Function {
+            signature: "f(numeric(10,2), trades)".into(),
+            owner: OWNER_ROLE.into(),
+            settings: vec![format!("search_path=\"$user\", {STAGING}, \"odd \"\" , name\""), "TimeZone=UTC".into()],
+            ..Function::default()
+        });
+        now.relations[0].triggers.push(Trigger {
+            name: "tenantctl_audit_truncate".into(),
+            function: (STAGING.into(), "audit_changes".into()),
+            events: 32,
+            enabled: 'O',
+            arguments: vec!["full".into()],
+            transition: (None, None),
+            unconditional: true,
+        });
+        let close = Close::Undo {
+            restore: Uuid::nil(),
+            undone: Uuid::nil(),
+            backup: None,
+            tables: &[],
+        };
+        let text = swapped(None, &now, close).to_string();
+        let expected = format!(
+            "ALTER ROUTINE \"{0}\".\"f\"(numeric(10,2), trades) SET search_path = \"$user\", \"{0}\", \"odd \"\" , name\";",
+            schema()
+        );
+        assert!(text.contains(&expected), "{text}");
+        assert!(text.contains("'undo', 'done'") && text.contains("replaced_schema = NULL"), "{text}");
+    }
+
+    #[test]
+    fn a_new_tenant_shows_no_secret() {
+        let limits = Limits::at_most(9);
+        let audit = Audit::new();
+        let plan = with_wanted(|wanted| {
+            new_tenant(&NewTenant {
+                id: &id(),
+                salt: "salt",
+                schema: &schema(),
+                tier: "basic",
+                limits: &limits,
+                staging: STAGING,
+                now: &Observed::fresh(&objects()),
+                wanted,
+                origin: origin(&audit),
+                verifier: "SCRAM-SHA-256$hidden",
+                stored: None,
+                restore: Uuid::nil(),
+                rows: 5,
+                operation: Uuid::nil(),
+                timeout: LIMIT,
+                lock_timeout: LIMIT,
+            })
+        });
+        assert!(!plan.to_string().contains("hidden"), "{plan}");
+        assert!(place(&plan, "INSERT INTO tenantctl.tenants") < place(&plan, "CREATE ROLE"));
+        assert!(place(&plan, "CREATE ROLE") < place(&plan, "RENAME TO"));
+    }
+
+    fn foreign_key() -> ForeignKey {
+        ForeignKey {
+            name: "trades_portfolio_id_fkey".into(),
+            table: (schema().to_string(), "trades".into()),
+            columns: vec!["portfolio_id".into()],
+            references: (schema().to_string(), "portfolios".into()),
+            referenced: vec!["id".into()],
+            matching: 's',
+            on_update: 'a',
+            on_delete: 'c',
+            set_columns: Vec::new(),
+            deferrable: false,
+            deferred: false,
+            validated: true,
+        }
+    }
+
+    #[test]
+    fn contents_are_exchanged_with_triggers_off_and_foreign_keys_checked_last() {
+        let mut live = Observed::fresh(&objects());
+        for (name, enabled) in [("mine", 'D'), ("always", 'A'), ("usual", 'O')] {
+            live.relations[1].triggers.push(Trigger {
+                name: name.into(),
+                function: (schema().to_string(), "f".into()),
+                events: 4,
+                enabled,
+                arguments: Vec::new(),
+                transition: (None, None),
+                unconditional: true,
+            });
+        }
+        let contents = [TableContents {
+            name: "trades".into(),
+            columns: vec!["id".into(), "portfolio_id".into()],
+        }];
+        let sequences = [SequenceState {
+            name: "s".into(),
+            last_value: 7,
+            is_called: true,
+        }];
+        let keys = [foreign_key()];
+        let plan = with_wanted(|wanted| {
+            tables(&Tables {
+                id: &id(),
+                schema: &schema(),
+                incoming: STAGING,
+                tables: &contents,
+                foreign_keys: &keys,
+                live: &live,
+                wanted,
+                sequences: &sequences,
+                replaced: KEPT,
+                keep_days: 7,
+                close: Close::Restore {
+                    restore: Uuid::nil(),
+                    rows: 5,
+                },
+                operation: Uuid::nil(),
+                lock_timeout: LIMIT,
+            })
+        });
+        let order = [
+            "IN ACCESS EXCLUSIVE MODE",
+            "CREATE TABLE \"tenantctl_replaced_",
+            "DROP CONSTRAINT",
+            "DISABLE TRIGGER USER",
+            "TRUNCATE ONLY",
+            "OVERRIDING SYSTEM VALUE SELECT \"id\", \"portfolio_id\" FROM ONLY \"tenantctl_restore_",
+            "ENABLE TRIGGER USER",
+            "DISABLE TRIGGER \"mine\"",
+            "ADD CONSTRAINT \"trades_portfolio_id_fkey\" FOREIGN KEY (\"portfolio_id\")",
+            "DELETE FROM tenant_usage",
+            "DROP SCHEMA IF EXISTS \"tenantctl_restore_",
+            "setval",
+            "INSERT INTO tenantctl.operations",
+        ];
+        let places: Vec<usize> = order.iter().map(|part| place(&plan, part)).collect();
+        assert!(places.is_sorted(), "{places:?}\n{plan}");
+        let text = plan.to_string();
+        assert!(text.contains("ENABLE ALWAYS TRIGGER \"always\"") && !text.contains("\"usual\""), "{text}");
+        assert!(text.contains("ON UPDATE NO ACTION ON DELETE CASCADE;"), "{text}");
+        let lock = text.lines().find(|l| l.starts_with("LOCK TABLE")).expect("a lock");
+        assert!(lock.contains("portfolios") && lock.contains("trades"), "{lock}");
+    }
+
+    #[test]
+    fn what_is_kept_is_dropped_with_its_rows_closed() {
+        let plan = drop_replaced(&id(), &[KEPT.into()], LIMIT, LIMIT);
+        assert!(place(&plan, "DROP SCHEMA IF EXISTS") < place(&plan, "replaced_schema = NULL"));
+        let text = give_up(Uuid::nil(), STAGING, false, Some(Uuid::nil()), LIMIT, LIMIT).to_string();
+        assert!(text.contains("status = 'failed'") && text.contains("staging_schema = NULL"), "{text}");
+    }
+}

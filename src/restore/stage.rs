@@ -91,11 +91,11 @@ fn joined_text(statements: &[&Statement]) -> Sql {
         .iter()
         .map(|s| format!("{}\n;\n", s.text.trim().trim_end_matches(';')))
         .collect();
-    Sql::script(&TrustedScript::of_backup(text))
+    Sql::script(&TrustedScript::of_backup(&text))
 }
 
 fn sql_of(text: &str) -> Sql {
-    Sql::script(&TrustedScript::of_backup(text.to_owned()))
+    Sql::script(&TrustedScript::of_backup(text))
 }
 
 impl Stage {
