@@ -563,7 +563,7 @@ impl Restorer {
             ));
         }
         let structure = &manifest.structure;
-        let (shape, whole) = ddl::structure(session, staging).await?;
+        let (shape, whole) = ddl::structure(session, staging, &manifest.tenant.schema_name).await?;
         let same_major = manifest.server.version_num / 10_000 == session.server().major();
         let same = if structure.source == DdlSource::Template && same_major {
             whole == structure.sha256
