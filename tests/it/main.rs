@@ -24,6 +24,7 @@ mod mutations;
 mod passwords;
 mod probe;
 mod provision;
+mod restore;
 mod rotate;
 mod secure;
 mod show;

@@ -1,0 +1,731 @@
+//! `restore`: what comes back is what was there, and until it is there nothing of the tenant is touched.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use age::secrecy::ExposeSecret;
+
+use crate::support::{Cmd, Db, Made, Run, anatomy, hold, sql, unique, wait_for};
+
+const DATA: &str = include_str!("../../sql/demo/trading_data.sql");
+
+/// A database with one tenant that has data, and a store.
+struct Scene {
+    db: Db,
+    tenant: Made,
+    store: PathBuf,
+}
+
+impl Scene {
+    fn new(id: &str) -> Self {
+        let db = Db::initialized();
+        let tenant = db.provision(&[id, "--tier", "enterprise"]).remove(0);
+        sql(&tenant.url(&db), DATA).unwrap();
+        let store = db.dir.join("store");
+        Self { db, tenant, store }
+    }
+
+    fn command(&self, args: &[&str]) -> Cmd {
+        // Parts of some kilobytes, so that there are several of a table.
+        self.db
+            .command(args)
+            .env("TENANTCTL_STORE", &format!("file://{}", self.store.display()))
+            .env("TENANTCTL_TEST_PART_BYTES", "300000")
+    }
+
+    fn run(&self, args: &[&str]) -> Run {
+        self.command(args).finish()
+    }
+
+    /// Backs the tenant up; returns the backup's id.
+    fn backup(&self) -> String {
+        let json = self.run(&["-o", "json", "backup", &self.tenant.id]).success().json();
+        json["backups"][0]["backup_id"].as_str().unwrap().to_owned()
+    }
+
+    fn restore(&self, args: &[&str]) -> serde_json::Value {
+        let mut all = vec!["-o", "json", "restore", &self.tenant.id];
+        all.extend(args);
+        self.run(&all).success().json()
+    }
+
+    fn contents(&self) -> BTreeMap<String, String> {
+        contents(&self.db, &self.tenant.schema)
+    }
+
+    fn url(&self) -> String {
+        self.tenant.url(&self.db)
+    }
+
+    /// Nothing is left of a restore that is not wanted.
+    #[track_caller]
+    fn is_tidy(&self) {
+        let left = self.db.sql(
+            "SELECT nspname FROM pg_namespace WHERE nspname ~ '^tenantctl_(restore|drill)_'
+             UNION ALL SELECT staging_schema FROM tenantctl.restores WHERE staging_schema IS NOT NULL
+             UNION ALL SELECT restore_id::text FROM tenantctl.restores WHERE status = 'running'",
+        );
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    /// The tenant meets the standard, and works.
+    #[track_caller]
+    fn is_sound(&self) {
+        self.is_tidy();
+        sound(&self.db, &self.tenant.id);
+        sql(&self.url(), "INSERT INTO portfolios (user_id, name) VALUES (gen_random_uuid(), 'works'); DELETE FROM portfolios WHERE name = 'works'").unwrap();
+    }
+}
+
+/// `validate` finds nothing that it did not find of a tenant just provisioned, and `secure` has nothing to do.
+#[track_caller]
+fn sound(db: &Db, id: &str) {
+    let run = db.run(&["-o", "json", "validate", "--all", "--skip", "hba_lines,cluster_settings,minor_release,password_storage"]);
+    let json = run.json();
+    let of_tenants: Vec<_> = json["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|f| !f["tenant_id"].is_null() || f.to_string().contains("tenantctl_re"))
+        .collect();
+    assert!(of_tenants.is_empty(), "{of_tenants:#?}");
+    let run = db.run(&["secure", id, "--dry-run"]).success();
+    assert!(run.stderr().contains("nothing to do"), "{}{}", run.stdout(), run.stderr());
+}
+
+/// Every table as COPY writes it, rows in order, and every sequence.
+fn contents(db: &Db, schema: &str) -> BTreeMap<String, String> {
+    let tables = db.sql(&format!(
+        "SELECT relname, relkind FROM pg_class WHERE relnamespace = '{schema}'::regnamespace AND relkind IN ('r', 'S') ORDER BY 1"
+    ));
+    tables
+        .into_iter()
+        .map(|row| {
+            let name = &row[0];
+            let text = if row[1] == "S" {
+                db.value(&format!("SELECT format('%s %s', last_value, is_called) FROM {schema}.\"{name}\""))
+            } else {
+                db.value(&format!(
+                    "SELECT count(*) || ' ' || COALESCE(md5(string_agg(t::text, E'\\n' ORDER BY t::text COLLATE \"C\")), '') FROM {schema}.\"{name}\" t"
+                ))
+            };
+            (name.clone(), text)
+        })
+        .collect()
+}
+
+fn count(db: &Db, what: &str) -> i64 {
+    db.value(&format!("SELECT count(*) FROM {what}")).parse().unwrap()
+}
+
+#[test]
+fn what_was_deleted_dropped_or_dropped_altogether_comes_back_to_the_byte() {
+    let scene = Scene::new("acme");
+    let (db, s) = (&scene.db, &scene.tenant.schema);
+    // The tenant's own writes are audited and counted; the load is not.
+    sql(&scene.url(), "UPDATE positions SET quantity = quantity + 1; DELETE FROM trades WHERE side = 'SELL'").unwrap();
+    let (before, looks) = (scene.contents(), anatomy(db, s));
+    let id = scene.backup();
+    for damage in [
+        format!("DELETE FROM {s}.trades; UPDATE {s}.portfolios SET name = 'x'; TRUNCATE {s}.audit_log"),
+        format!("DROP TABLE {s}.trades CASCADE; DROP TABLE {s}.positions CASCADE"),
+        format!("DROP SCHEMA {s} CASCADE"),
+    ] {
+        let schema_left = !damage.starts_with("DROP SCHEMA");
+        db.sql(&damage);
+        let json = scene.restore(&[]);
+        assert_eq!(json["backup_id"], id.as_str());
+        assert_eq!(json["restored_to"], s.as_str());
+        assert_eq!(json["verified"], true);
+        assert!(json["duration_ms"].as_f64().unwrap() > 0.0);
+        assert_eq!(json["replaced_schema"].is_string(), schema_left, "{json}");
+        assert_eq!(json["rows"].as_u64().unwrap(), rows_of(&before), "{json}");
+        assert_eq!(scene.contents(), before, "{damage}");
+        assert_eq!(anatomy(db, s), looks, "{damage}");
+        // Its old password still opens the door.
+        scene.is_sound();
+        // That write was audited, so the next comparison starts from here.
+        db.sql(&format!("DELETE FROM {s}.audit_log WHERE table_name = 'portfolios'"));
+        let again = scene.restore(&["--backup", &id]);
+        assert_eq!(again["kind"], "replace");
+        assert_eq!(scene.contents(), before);
+    }
+    let text = scene.run(&["show", "acme"]).success().stdout();
+    assert!(text.contains(&id) && text.contains("what was replaced"), "{text}");
+    let json = scene.run(&["-o", "json", "show", "acme"]).success().json();
+    assert_eq!(json["backups"][0]["backup_id"], id.as_str());
+    assert!(json["restores"].as_array().unwrap().len() >= 4, "{json}");
+}
+
+fn rows_of(contents: &BTreeMap<String, String>) -> u64 {
+    let tables = contents.iter().filter(|(name, _)| !name.ends_with("_seq"));
+    tables.map(|(_, text)| text.split(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn the_tenant_can_do_nothing_with_what_is_kept_and_undo_puts_it_back() {
+    let scene = Scene::new("acme");
+    let (db, s) = (&scene.db, &scene.tenant.schema);
+    scene.backup();
+    let old = scene.contents();
+    sql(&scene.url(), "DELETE FROM positions; UPDATE portfolios SET name = 'newer'").unwrap();
+    let (newer, looks) = (scene.contents(), anatomy(db, s));
+    // Its role is open in a session with a statement that was prepared before.
+    let held = hold(&scene.url(), "PREPARE p AS SELECT count(*) FROM positions; EXECUTE p");
+    let json = scene.restore(&["--keep-days", "3"]);
+    let kept = json["replaced_schema"].as_str().unwrap().to_owned();
+    assert_eq!(scene.contents(), old);
+    let rights = db.value(&format!(
+        "SELECT count(*) FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) x
+         WHERE c.relnamespace = '{kept}'::regnamespace AND x.grantee <> c.relowner"
+    ));
+    assert_eq!(rights, "0");
+    let denied = sql(&scene.url(), &format!("SELECT count(*) FROM {kept}.positions")).unwrap_err();
+    assert!(denied.starts_with("42501"), "{denied}");
+    scene.is_sound();
+    assert_eq!(
+        db.value("SELECT drop_after::date - current_date FROM tenantctl.restores WHERE replaced_schema IS NOT NULL"),
+        "3"
+    );
+    let plan = scene.run(&["restore", "acme", "--undo", "--dry-run"]).success().stdout();
+    assert!(plan.contains(&format!("ALTER SCHEMA \"{kept}\" RENAME TO")), "{plan}");
+    let before_undo = scene.contents();
+    let json = scene.restore(&["--undo"]);
+    assert_eq!(json["kind"], "undo");
+    assert_eq!(scene.contents(), newer);
+    assert_eq!(anatomy(db, s), looks);
+    scene.is_sound();
+    // And back again.
+    scene.restore(&["--undo"]);
+    assert_eq!(scene.contents(), before_undo);
+    drop(held);
+    // A stranger's view on the kept schema is not taken along.
+    let kept = db.value("SELECT replaced_schema FROM tenantctl.restores WHERE replaced_schema IS NOT NULL");
+    db.sql(&format!("CREATE VIEW public.v_{} AS SELECT * FROM {kept}.portfolios", db.name));
+    scene
+        .run(&["restore", "acme", "--drop-replaced"])
+        .exits(4)
+        .says(&["depend on it", "public.v_"]);
+    db.sql(&format!("DROP VIEW public.v_{}", db.name));
+    // Grace.
+    let run = scene.run(&["restore", "--all", "--drop-replaced"]).success();
+    assert!(run.stderr().contains("no grace period is over"), "{}", run.stderr());
+    db.sql("UPDATE tenantctl.restores SET drop_after = now() - interval '1 hour' WHERE replaced_schema IS NOT NULL");
+    let json = scene.run(&["-o", "json", "restore", "--all", "--drop-replaced"]).success().json();
+    assert_eq!(json["dropped"][0]["schemas"][0], kept.as_str());
+    assert_eq!(count(db, "pg_namespace WHERE nspname LIKE 'tenantctl\\_replaced%'"), 0);
+    scene.run(&["restore", "acme", "--undo"]).exits(4).says(&["nothing is kept"]);
+    scene.is_sound();
+}
+
+#[test]
+fn a_new_tenant_is_made_from_a_backup() {
+    let scene = Scene::new("acme");
+    let db = &scene.db;
+    let before = scene.contents();
+    scene.backup();
+    let plan = scene.run(&["restore", "acme", "--as", "copy", "--dry-run"]).success().stdout();
+    assert!(plan.contains("CREATE ROLE") && !plan.contains("SCRAM"), "{plan}");
+    let json = scene.restore(&["--as", "copy"]);
+    let schema = json["restored_to"].as_str().unwrap().to_owned();
+    assert_ne!(schema, scene.tenant.schema);
+    assert_eq!((&json["tenant_id"], &json["tier"], &json["kind"]), (&"copy".into(), &"enterprise".into(), &"new".into()));
+    assert_eq!(contents(db, &schema), before);
+    assert_eq!(anatomy(db, &schema), anatomy(db, &scene.tenant.schema));
+    let url = |json: &serde_json::Value| {
+        db.url_as(json["role_name"].as_str().unwrap())
+            .replace('@', &format!(":{}@", json["password"].as_str().unwrap()))
+    };
+    assert_eq!(sql(&url(&json), "SELECT count(*) FROM portfolios").unwrap()[0][0], "4");
+    scene.is_sound();
+    sound(db, "copy");
+    scene.run(&["restore", "acme", "--as", "copy"]).exits(4).says(&["copy already exists"]);
+    // Another tier brings its limits; what it counts that nobody has counted so far is counted.
+    db.sql(&format!(
+        "UPDATE tenantctl.tenants SET limits = limits || '{{\"max_portfolios\": null}}' WHERE schema_name = '{}'; DELETE FROM {}.tenant_usage",
+        scene.tenant.schema, scene.tenant.schema
+    ));
+    scene.backup();
+    let json = scene.restore(&["--as", "small", "--tier", "basic"]);
+    assert_eq!(json["tier"], "basic");
+    let small = json["restored_to"].as_str().unwrap();
+    assert_eq!(db.value(&format!("SELECT used FROM {small}.tenant_usage WHERE resource = 'portfolios'")), "4");
+    sound(db, "small");
+    // A tenant that is gone comes back as itself, with a new password.
+    db.run(&["drop", "acme", "--yes"]).success();
+    let json = scene.run(&["-o", "json", "restore", "acme", "--credentials-file", "new.csv"]).success().json();
+    assert_eq!(json["restored_to"], scene.tenant.schema.as_str());
+    assert!(json.get("password").is_none());
+    let file = std::fs::read_to_string(db.dir.join("new.csv")).unwrap();
+    let password = file.trim().rsplit(',').next().unwrap();
+    sql(&db.url_as(&scene.tenant.role).replace('@', &format!(":{password}@")), "SELECT count(*) FROM trades").unwrap();
+    scene.is_tidy();
+    sound(db, "acme");
+}
+
+#[test]
+fn single_tables_come_back_while_the_rest_stays() {
+    let scene = Scene::new("acme");
+    let (db, s) = (&scene.db, &scene.tenant.schema);
+    let before = scene.contents();
+    scene.backup();
+    sql(
+        &scene.url(),
+        "DELETE FROM positions; UPDATE market_data SET volume = 0; INSERT INTO portfolios (user_id, name) VALUES (gen_random_uuid(), 'newer')",
+    )
+    .unwrap();
+    let changed = scene.contents();
+    let looks = anatomy(db, s);
+    let plan = scene.run(&["restore", "acme", "--tables", "positions", "--dry-run"]).success().stdout();
+    assert!(plan.contains("TRUNCATE ONLY") && plan.contains("ADD CONSTRAINT \"positions_portfolio_id_fkey\""), "{plan}");
+    assert_eq!(scene.contents(), changed);
+    let json = scene.restore(&["--tables", "positions"]);
+    assert_eq!(json["tables"][0], "positions");
+    let after = scene.contents();
+    for (table, text) in &after {
+        let expected = match table.as_str() {
+            "positions" => &before[table],
+            // Counted anew: positions as then, portfolios as now.
+            "tenant_usage" => continue,
+            _ => &changed[table],
+        };
+        assert_eq!(text, expected, "{table}");
+    }
+    assert_eq!(anatomy(db, s), looks);
+    let usage = format!("{s}.tenant_usage WHERE resource = 'positions_per_portfolio'");
+    assert_eq!(
+        db.value(&format!("SELECT sum(used) FROM {usage}")),
+        db.value(&format!("SELECT count(*) FROM {s}.positions"))
+    );
+    scene.is_sound();
+    let json = scene.restore(&["--undo"]);
+    assert_eq!(json["tables"][0], "positions");
+    assert_eq!(count(db, &format!("{s}.positions")), 0);
+    scene.is_sound();
+    // A key that would not hold: the whole is as it was, and the other table is named.
+    sql(&scene.url(), "DELETE FROM portfolios").unwrap();
+    let before_failure = scene.contents();
+    scene
+        .run(&["restore", "acme", "--tables", "trades"])
+        .exits(4)
+        .says(&["trades_portfolio_id_fkey would not hold", "Add the other table", "SQLSTATE 23503"]);
+    assert_eq!(scene.contents(), before_failure);
+    scene.is_sound();
+    scene.restore(&["--tables", "trades,portfolios"]);
+    assert_eq!(scene.contents()["trades"], before["trades"]);
+    scene
+        .run(&["restore", "acme", "--tables", "trade"])
+        .exits(4)
+        .says(&["no table \"trade\"", "Did you mean trades?"]);
+    scene.run(&["restore", "acme", "--tables", "tenant_usage"]).exits(4).says(&["which is counted"]);
+    db.sql(&format!("ALTER TABLE {s}.positions ADD COLUMN extra int"));
+    scene
+        .run(&["restore", "acme", "--tables", "positions"])
+        .exits(4)
+        .says(&["other columns now", "extra integer"]);
+    scene.is_tidy();
+}
+
+/// Sequences, identity and generated columns, triggers of the tenant's own structure: not the template's, so by pg_dump.
+#[test]
+fn what_is_not_the_templates_comes_back_too() {
+    let scene = Scene::new("acme");
+    let (db, s) = (&scene.db, &scene.tenant.schema);
+    db.sql(&format!(
+        "SET ROLE tenantctl_owner; SET search_path = {s};
+CREATE TYPE mood AS ENUM ('sad', 'glad');
+CREATE TABLE \"Odd ü\" (id int GENERATED ALWAYS AS IDENTITY (START 10) PRIMARY KEY, m mood, t text, b bigserial, twice int GENERATED ALWAYS AS (id * 2) STORED, UNIQUE (t, m), EXCLUDE (id WITH =));
+INSERT INTO \"Odd ü\" (m, t) VALUES ('glad', '{s}.trades'), ('sad', E'a\\tb\\\\n');
+CREATE TABLE parts (k int NOT NULL, v text, PRIMARY KEY (k)) PARTITION BY RANGE (k);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10);
+CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (10) TO (20);
+CREATE INDEX ON parts (v);
+INSERT INTO parts SELECT n, 'v' || n FROM generate_series(0, 19) n;
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql SET search_path = {s}, pg_temp AS 'BEGIN NEW.t := NEW.t || ''!''; RETURN NEW; END';
+CREATE TRIGGER touch BEFORE INSERT ON \"Odd ü\" FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE MATERIALIZED VIEW summary AS SELECT m, count(*) AS n FROM \"Odd ü\" GROUP BY m;
+CREATE UNIQUE INDEX ON summary (m);
+COMMENT ON TABLE \"Odd ü\" IS 'odd'; CREATE STATISTICS st ON m, t FROM \"Odd ü\";
+SELECT setval('\"Odd ü_b_seq\"', 77);"
+    ));
+    let (before, looks) = (scene.contents(), anatomy(db, s));
+    scene.backup();
+    db.sql(&format!("DELETE FROM {s}.\"Odd ü\"; DROP TABLE {s}.parts; REFRESH MATERIALIZED VIEW {s}.summary"));
+    scene.restore(&[]);
+    assert_eq!(scene.contents(), before);
+    assert_eq!(anatomy(db, s), looks);
+    assert_eq!(db.value(&format!("SELECT count(*) FROM {s}.summary")), "2");
+    let path = db.value(&format!("SELECT proconfig::text FROM pg_proc WHERE pronamespace = '{s}'::regnamespace AND proname = 'touch'"));
+    assert!(path.contains(s) && !path.contains("tenantctl_"), "{path}");
+    scene.is_tidy();
+    // Single tables with identity and generated columns.
+    db.sql(&format!("INSERT INTO {s}.\"Odd ü\" (m, t) VALUES ('sad', 'more'); SELECT setval('{s}.\"Odd ü_b_seq\"', 500)"));
+    scene.restore(&["--tables", "Odd ü"]);
+    assert_eq!(scene.contents(), before);
+    scene.restore(&["--undo"]);
+    assert_eq!(count(db, &format!("{s}.\"Odd ü\"")), 3);
+    assert_eq!(db.value(&format!("SELECT last_value FROM {s}.\"Odd ü_b_seq\"")), "500");
+    scene.run(&["restore", "acme", "--tables", "parts"]).exits(4).says(&["partitioned"]);
+    scene.restore(&["--as", "copy"]);
+    scene.is_tidy();
+}
+
+#[test]
+fn a_tenant_that_is_busy_is_waited_for_then_left_alone_or_disconnected_as_asked() {
+    let scene = Scene::new("acme");
+    let (db, s) = (&scene.db, &scene.tenant.schema);
+    std::fs::write(db.dir.join("tenant_templates.yaml"), "provisioning:\n  lock_timeout_s: 1\n").unwrap();
+    scene.backup();
+    let before = scene.contents();
+    let held = hold(&scene.url(), "BEGIN; SELECT count(*) FROM trades");
+    scene
+        .run(&["restore", "acme"])
+        .exits(4)
+        .says(&["is in use", "--disconnect", "SQLSTATE 55P03"]);
+    scene.is_tidy();
+    assert_eq!(scene.contents(), before);
+    // Tables of the tenant's are let go of one after the other by sessions that come back at once.
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let busy: Vec<_> = (0..3)
+        .map(|_| {
+            let (url, stop) = (scene.url(), std::sync::Arc::clone(&stop));
+            std::thread::spawn(move || {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let _ = sql(&url, "BEGIN; SELECT count(*) FROM positions; SELECT count(*) FROM portfolios; SELECT pg_sleep(30)");
+                }
+            })
+        })
+        .collect();
+    wait_for("the applications", || {
+        db.value("SELECT count(*) >= 2 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()") == "t"
+    });
+    let json = scene.restore(&["--disconnect"]);
+    assert!(json["sessions_ended"].as_i64().unwrap() >= 3, "{json}");
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    db.sql(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'", scene.tenant.role));
+    for thread in busy {
+        thread.join().unwrap();
+    }
+    drop(held);
+    assert_eq!(scene.contents(), before);
+    assert_eq!(db.value(&format!("SELECT rolcanlogin FROM pg_roles WHERE rolname = '{}'", scene.tenant.role)), "t");
+    std::fs::remove_file(db.dir.join("tenant_templates.yaml")).unwrap();
+    scene.is_sound();
+    // What depends on the tenant from outside stands in the way.
+    db.sql(&format!("CREATE VIEW public.w_{} AS SELECT * FROM {s}.portfolios", db.name));
+    scene.run(&["restore", "acme"]).exits(4).says(&["depend on it", "public.w_"]);
+    // Another restore or backup, too.
+    db.sql(&format!("DROP VIEW public.w_{}", db.name));
+    let held = hold(&db.url, "BEGIN; SELECT FROM tenantctl.tenant_locks WHERE tenant_id = 'acme' FOR UPDATE");
+    scene.run(&["restore", "acme"]).exits(4).says(&["another backup or restore"]);
+    drop(held);
+}
+
+#[test]
+fn backups_that_are_others_or_damaged_are_refused_before_anything_is_changed() {
+    let scene = Scene::new("acme");
+    let db = &scene.db;
+    db.provision(&["other"]);
+    let id = scene.backup();
+    let other = scene.run(&["-o", "json", "backup", "other"]).success().json();
+    let other = other["backups"][0]["backup_id"].as_str().unwrap();
+    let before = scene.contents();
+    scene.run(&["restore", "acme", "--backup", "nonsense"]).exits(2).says(&["invalid backup id"]);
+    scene
+        .run(&["restore", "acme", "--backup", other])
+        .exits(2)
+        .says(&["is of tenant other, not of acme", "--as"]);
+    scene
+        .run(&["restore", "acme", "--backup", "acme_20200101_000000_aaaaaa"])
+        .exits(4)
+        .says(&["no backup acme_20200101_000000_aaaaaa"]);
+    scene.run(&["restore", "nobody"]).exits(4).says(&["no backup of tenant nobody"]);
+    scene.run(&["restore", "acme", "--all"]).exits(2);
+    let folder = scene.store.join("tenants/acme/backups").join(&id);
+    let restores = count(db, "tenantctl.restores");
+    for member in files(&folder) {
+        let path = folder.join(&member);
+        let whole = std::fs::read(&path).unwrap();
+        let mut flipped = whole.clone();
+        let middle = flipped.len() / 2;
+        flipped[middle] ^= 1;
+        for damage in [Some(flipped), Some(whole[..whole.len() - 1].to_vec()), None] {
+            std::fs::remove_file(&path).unwrap();
+            if let Some(bytes) = &damage {
+                std::fs::write(&path, bytes).unwrap();
+            }
+            let run = scene.run(&["restore", "acme"]);
+            let code = run.0.status.code().unwrap();
+            let missing_manifest = damage.is_none() && member == "manifest.json";
+            assert_eq!(code, if missing_manifest { 4 } else { 5 }, "{member}: {}", run.stderr());
+            assert!(missing_manifest || run.stderr().contains(&member), "{member}: {}", run.stderr());
+        }
+        std::fs::write(&path, whole).unwrap();
+    }
+    assert_eq!(count(db, "tenantctl.restores"), restores, "nothing was begun");
+    assert_eq!(scene.contents(), before);
+    // Changed together with its checksums, but not as the registry knows it.
+    let manifest = std::fs::read_to_string(folder.join("manifest.json")).unwrap();
+    let sums = std::fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
+    let forged = manifest.replace("\"manual\"", "\"weekly\"");
+    let sum = |text: &str| tenantctl::backup::manifest::sha256(text.as_bytes());
+    std::fs::write(folder.join("manifest.json"), &forged).unwrap();
+    std::fs::write(folder.join("SHA256SUMS"), sums.replace(&sum(&manifest), &sum(&forged))).unwrap();
+    scene.run(&["restore", "acme"]).exits(5).says(&["manifest.json", "not the one that was written"]);
+    let newer = manifest.replacen("\"format\": 1", "\"format\": 99", 1);
+    std::fs::write(folder.join("manifest.json"), newer).unwrap();
+    scene.run(&["restore", "acme"]).exits(4).says(&["format 99"]);
+    std::fs::write(folder.join("manifest.json"), manifest).unwrap();
+    std::fs::write(folder.join("SHA256SUMS"), sums).unwrap();
+    scene.restore(&[]);
+    assert_eq!(scene.contents(), before);
+    scene.is_sound();
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if entry.path().is_dir() {
+            found.extend(files(&entry.path()).into_iter().map(|inner| format!("{name}/{inner}")));
+        } else {
+            found.push(name);
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn encrypted_backups_open_to_their_recipients_only() {
+    let scene = Scene::new("acme");
+    let db = &scene.db;
+    let (right, wrong) = (key(), key());
+    std::fs::write(
+        db.dir.join("tenant_templates.yaml"),
+        format!("backup:\n  age_recipients: [{}]\n", recipient(&right)),
+    )
+    .unwrap();
+    std::fs::write(db.dir.join("right.txt"), &right).unwrap();
+    std::fs::write(db.dir.join("wrong.txt"), &wrong).unwrap();
+    scene.backup();
+    let before = scene.contents();
+    let restores = count(db, "tenantctl.restores");
+    scene.run(&["restore", "acme"]).exits(2).says(&["is encrypted", "--identity"]);
+    scene
+        .run(&["restore", "acme", "--identity", "wrong.txt"])
+        .exits(5)
+        .says(&["encrypted to other keys"]);
+    assert_eq!(count(db, "tenantctl.restores"), restores);
+    db.sql(&format!("DELETE FROM {}.trades", scene.tenant.schema));
+    scene.restore(&["--identity", "wrong.txt", "--identity", "right.txt"]);
+    assert_eq!(scene.contents()["trades"], before["trades"]);
+    scene.is_sound();
+}
+
+fn key() -> String {
+    let identity = age::x25519::Identity::generate();
+    identity.to_string().expose_secret().to_owned()
+}
+
+fn recipient(key: &str) -> String {
+    key.parse::<age::x25519::Identity>().unwrap().to_public().to_string()
+}
+
+#[test]
+fn interrupted_and_killed_restores_harm_nothing_and_the_next_one_clears_up() {
+    const ROUNDS: u32 = 12;
+    let scene = Scene::new("acme");
+    let (db, s) = (&scene.db, &scene.tenant.schema);
+    // Rows that take a while.
+    db.sql(&format!(
+        "ALTER TABLE {s}.trades DISABLE TRIGGER USER; INSERT INTO {s}.trades (portfolio_id, symbol, side, quantity, price, executed_at)
+         SELECT p.id, 'X', 'BUY', 1, 1, now() - n * interval '1 minute' FROM {s}.portfolios p, generate_series(1, 30000) n;
+         ALTER TABLE {s}.trades ENABLE TRIGGER USER"
+    ));
+    scene.backup();
+    let before = scene.contents();
+    let started = std::time::Instant::now();
+    scene.restore(&[]);
+    let whole = started.elapsed();
+    let mut stopped = 0;
+    for round in 0..ROUNDS {
+        // What is there now is not what is in the backup, so that a swap would show.
+        db.sql(&format!("UPDATE {s}.portfolios SET description = 'round {round}'"));
+        let now = scene.contents();
+        let mut child = scene
+            .command(&["restore", "acme"])
+            .command
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let share = (f64::from(round) * 0.618_034).fract() * 0.95;
+        std::thread::sleep(Duration::from_secs_f64(whole.as_secs_f64() * share));
+        let interrupt = round % 3 == 0;
+        if child.try_wait().unwrap().is_none() {
+            stopped += 1;
+            if interrupt {
+                std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+            } else {
+                child.kill().unwrap();
+            }
+        }
+        let output = child.wait_with_output().unwrap();
+        wait_for("the client's backends to end", || {
+            db.value("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tenantctl%'") == "0"
+        });
+        let after = scene.contents();
+        assert!(after == now || after == before, "round {round}: neither what was there nor what was backed up");
+        if interrupt && output.status.code() == Some(130) && after == now {
+            scene.is_tidy();
+        }
+        sound_role(&scene);
+    }
+    assert!(stopped * 2 >= ROUNDS, "only {stopped} of {ROUNDS} were stopped");
+    scene.restore(&[]);
+    assert_eq!(scene.contents(), before);
+    scene.is_sound();
+}
+
+fn sound_role(scene: &Scene) {
+    sql(&scene.url(), "SELECT count(*) FROM portfolios").unwrap();
+}
+
+#[test]
+fn dropping_a_tenant_drops_what_its_restores_have_kept() {
+    let scene = Scene::new("acme");
+    let db = &scene.db;
+    scene.backup();
+    scene.restore(&[]);
+    scene.restore(&[]);
+    let kept = db.sql("SELECT replaced_schema FROM tenantctl.restores WHERE replaced_schema IS NOT NULL");
+    assert_eq!(kept.len(), 2);
+    let plan = db.run(&["drop", "acme", "--dry-run"]).success().stdout();
+    for schema in &kept {
+        assert!(plan.contains(&format!("DROP SCHEMA IF EXISTS \"{}\"", schema[0])), "{plan}");
+    }
+    let json = db.run(&["-o", "json", "drop", "acme", "--yes"]).success().json();
+    assert_eq!(json["dropped"][0]["kept_schemas"].as_array().unwrap().len(), 2);
+    assert_eq!(count(db, "pg_namespace WHERE nspname ~ '^tenantctl_re'"), 0);
+    assert_eq!(count(db, "tenantctl.restores WHERE replaced_schema IS NOT NULL"), 0);
+    assert_eq!(db.counts(), (0, 0, 0));
+}
+
+#[test]
+fn an_admin_who_is_no_superuser_restores() {
+    let db = Db::new();
+    let role = unique("restorer");
+    db.sql(&format!(
+        "CREATE ROLE {role} LOGIN CREATEROLE PASSWORD 'pw'; GRANT CREATE, CONNECT ON DATABASE {0} TO {role} WITH GRANT OPTION",
+        db.name
+    ));
+    let admin = db.url_as(&role).replace('@', ":pw@");
+    let store = db.dir.join("store");
+    let run = |args: &[&str]| {
+        db.command(args)
+            .env("DATABASE_URL", &admin)
+            .env("TENANTCTL_STORE", &format!("file://{}", store.display()))
+            .finish()
+    };
+    run(&["init"]).success();
+    let json = run(&["-o", "json", "provision", "acme", "--tier", "enterprise"]).success().json();
+    let made = &json["tenants"][0];
+    let schema = made["schema_name"].as_str().unwrap();
+    let url = db
+        .url_as(made["role_name"].as_str().unwrap())
+        .replace('@', &format!(":{}@", made["password"].as_str().unwrap()));
+    sql(&url, DATA).unwrap();
+    let before = contents(&db, schema);
+    run(&["backup", "acme"]).success();
+    sql(&url, "DELETE FROM trades").unwrap();
+    run(&["restore", "acme"]).success();
+    assert_eq!(contents(&db, schema), before);
+    sql(&url, "DELETE FROM positions").unwrap();
+    run(&["restore", "acme", "--tables", "positions"]).success();
+    assert_eq!(contents(&db, schema)["positions"], before["positions"]);
+    run(&["restore", "acme", "--undo"]).success();
+    assert_eq!(count(&db, &format!("{schema}.positions")), 0);
+    let held = hold(&url, "BEGIN; SELECT count(*) FROM trades");
+    run(&["restore", "acme", "--disconnect"]).success();
+    drop(held);
+    assert_eq!(contents(&db, schema)["positions"], before["positions"]);
+    run(&["restore", "acme", "--as", "copy"]).success();
+    run(&["restore", "acme", "--drop-replaced"]).success();
+    for id in ["acme", "copy"] {
+        let secure = run(&["secure", id, "--dry-run"]).success();
+        assert!(secure.stderr().contains("nothing to do"), "{}{}", secure.stdout(), secure.stderr());
+    }
+    run(&["drop", "acme", "copy", "--yes"]).success();
+}
+
+#[test]
+fn an_empty_cluster_is_rebuilt_from_a_store() {
+    let scene = Scene::new("acme");
+    let made = scene.db.provision(&["globex", "initech", "--tier", "basic"]);
+    sql(&made[0].url(&scene.db), "INSERT INTO portfolios (user_id, name) VALUES (gen_random_uuid(), 'g')").unwrap();
+    scene.backup();
+    scene.run(&["backup", "--all"]).success();
+    let rows = scene.db.sql("SELECT tenant_id, schema_name, salt, tier, limits FROM tenantctl.tenants ORDER BY 1");
+    let before: Vec<_> = rows.iter().map(|row| contents(&scene.db, &row[1])).collect();
+    let second = crate::support::start(&tenantctl::cluster::Options {
+        settings: crate::support::fast(),
+        ..Default::default()
+    });
+    let db = Db::on(&second);
+    let store = format!("file://{}", scene.store.display());
+    db.run(&["restore", "--from-store", "--all"]).exits(2).says(&["needs a store"]);
+    db.run(&["restore", "--from-store", "--all", "--store", &store, "--dry-run"]).success().says(&["3 tenants would be restored"]);
+    let json = db
+        .run(&["-o", "json", "restore", "--from-store", "--all", "--store", &store])
+        .success()
+        .json();
+    assert_eq!(json["tenants"].as_array().unwrap().len(), 3);
+    assert_eq!(json["failed"].as_array().unwrap().len(), 0);
+    assert_eq!(
+        db.sql("SELECT tenant_id, schema_name, salt, tier, limits FROM tenantctl.tenants ORDER BY 1"),
+        rows
+    );
+    for (row, before) in rows.iter().zip(&before) {
+        assert_eq!(&contents(&db, &row[1]), before, "{}", row[0]);
+        sound(&db, &row[0]);
+    }
+    assert_eq!(count(&db, "tenantctl.backups WHERE status = 'done'"), 4);
+    let acme = &json["tenants"][0]["restored"];
+    assert_eq!(acme["tenant_id"], "acme");
+    let url = second
+        .url(acme["role_name"].as_str().unwrap(), &db.name)
+        .replace('@', &format!(":{}@", acme["password"].as_str().unwrap()));
+    assert_eq!(sql(&url, "SELECT count(*) FROM portfolios").unwrap()[0][0], "4");
+    // Once more: all of them are there.
+    let json = db
+        .run(&["-o", "json", "restore", "--from-store", "acme", "globex", "--store", &store])
+        .success()
+        .json();
+    assert!(json["tenants"][0]["restored"].is_null(), "{json}");
+    db.run(&["restore", "acme"]).success();
+}
+
+#[test]
+fn a_backup_of_an_older_template_brings_its_version_along() {
+    let scene = Scene::new("acme");
+    scene.backup();
+    // A registry that has never known the template learns it from the backup, and goes on making tenants from its own.
+    let other = crate::support::start(&tenantctl::cluster::Options {
+        settings: crate::support::fast(),
+        ..Default::default()
+    });
+    let second = Db::on(&other);
+    std::fs::write(second.dir.join("tenant_templates.yaml"), "template:\n  bulk_load: []\n").unwrap();
+    second.run(&["init"]).success();
+    let current = second.value("SELECT sha256 FROM tenantctl.template_versions WHERE is_current");
+    let store = format!("file://{}", scene.store.display());
+    second.run(&["restore", "acme", "--store", &store]).success();
+    assert_eq!(second.value("SELECT sha256 FROM tenantctl.template_versions WHERE is_current"), current);
+    assert_ne!(
+        second.value("SELECT v.sha256 FROM tenantctl.tenants t JOIN tenantctl.template_versions v ON v.version = t.template_version"),
+        current
+    );
+    sound(&second, "acme");
+}
