@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::session::{Param, Row, Session, column};
 use crate::pg::sql::Sql;
-use crate::plan::restore::ForeignKey;
+use crate::plan::restore::{Column, ForeignKey};
 use crate::tenant::{Audit, TenantId};
 
 /// A restore as the registry has it. Times are ISO 8601 in UTC.
@@ -143,7 +143,10 @@ pub fn kept<T: serde::de::DeserializeOwned>(row: &RestoreRow) -> Result<T> {
     serde_json::from_str(row.replaced.as_deref().unwrap_or("null")).map_err(|e| {
         Error::new(
             ErrorKind::Unknown,
-            format!("the registry does not tell what schema {} was", row.replaced_schema.as_deref().unwrap_or("?")),
+            format!(
+                "the registry does not tell what schema {} was",
+                row.replaced_schema.as_deref().unwrap_or("?")
+            ),
         )
         .with_cause(e)
     })
@@ -157,9 +160,7 @@ pub async fn foreign_keys(session: &Session, schema: &str, tables: &[&str]) -> R
     let sql = Sql::new(include_str!("../../sql/catalog/foreign_keys.sql"));
     let params: [Param<'_>; 2] = [(&schema, Type::TEXT), (&tables, Type::TEXT_ARRAY)];
     let rows = session.query(&sql, &params, "read the foreign keys").await?;
-    let word = |row: &Row, name: &str| -> Result<char> {
-        Ok(column::<&str>(row, name)?.chars().next().unwrap_or(' '))
-    };
+    let word = |row: &Row, name: &str| -> Result<char> { Ok(column::<&str>(row, name)?.chars().next().unwrap_or(' ')) };
     rows.iter()
         .map(|row| {
             Ok(ForeignKey {
@@ -189,7 +190,9 @@ pub struct TableShape {
     pub kind: char,
     /// Its columns without generated ones, in their order, with their types as the server prints them.
     pub columns: Vec<(String, String)>,
-    /// Sequences that belong to its columns, with whether the owner owns them.
+    /// The same, as their contents are exchanged.
+    pub contents: Vec<Column>,
+    /// Sequences that belong to its columns.
     pub sequences: Vec<String>,
     /// It has rules, which would rewrite what is done to it.
     pub has_rules: bool,
@@ -207,6 +210,14 @@ pub async fn shapes(session: &Session, schema: &str, tables: &[&str]) -> Result<
     ARRAY(SELECT pg_catalog.replace(pg_catalog.format_type(a.atttypid, a.atttypmod), n.nspname || '.', '')
         FROM pg_catalog.pg_attribute a
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum) AS types,
+    ARRAY(SELECT CASE WHEN COALESCE(e.typnamespace, y.typnamespace) = n.oid THEN COALESCE(e.typname, y.typname)::text END
+        FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
+        LEFT JOIN pg_catalog.pg_type e ON e.oid = y.typelem AND e.typarray = y.oid
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum) AS local_types,
+    ARRAY(SELECT e.oid IS NOT NULL
+        FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
+        LEFT JOIN pg_catalog.pg_type e ON e.oid = y.typelem AND e.typarray = y.oid
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum) AS arrays,
     ARRAY(SELECT s.relname::text FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid
         WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = c.oid
         AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i') AND s.relkind = 'S'
@@ -220,9 +231,21 @@ ORDER BY c.relname",
     rows.iter()
         .map(|row| {
             let (names, types): (Vec<String>, Vec<String>) = (column(row, "columns")?, column(row, "types")?);
+            let (local, arrays): (Vec<Option<String>>, Vec<bool>) =
+                (column(row, "local_types")?, column(row, "arrays")?);
+            let contents = names
+                .iter()
+                .zip(local)
+                .zip(arrays)
+                .map(|((name, local), array)| Column {
+                    name: name.clone(),
+                    local,
+                    array,
+                });
             Ok(TableShape {
                 name: column(row, "name")?,
                 kind: column::<&str>(row, "kind")?.chars().next().unwrap_or(' '),
+                contents: contents.collect(),
                 columns: names.into_iter().zip(types).collect(),
                 sequences: column(row, "sequences")?,
                 has_rules: column(row, "has_rules")?,

@@ -56,12 +56,20 @@ impl Render for Told {
         let r = &self.restored;
         let from = r.backup_id.as_deref().unwrap_or("-");
         let mut text = match r.kind {
-            "undo" => format!("put back what tenant {} had before the restore of {from}\n", r.tenant_id),
-            "tables" => format!("restored {} of tenant {} from {from}\n", r.tables.join(", "), r.tenant_id),
+            "undo" => format!(
+                "put back what tenant {} had before the restore of {from}\n",
+                r.tenant_id
+            ),
+            "tables" => format!(
+                "restored {} of tenant {} from {from}\n",
+                r.tables.join(", "),
+                r.tenant_id
+            ),
             "new" => format!("made tenant {} from {from}\n", r.tenant_id),
             _ => format!("restored tenant {} from {from}\n", r.tenant_id),
         };
-        let mut line = |name: &str, value: String| text.push_str(&format!("{} {value}\n", ui.dim(&format!("{name:<9}"))));
+        let mut line =
+            |name: &str, value: String| text.push_str(&format!("{} {value}\n", ui.dim(&format!("{name:<9}"))));
         if r.kind != "undo" {
             line("rows", format!("{}, structure and rows verified", r.rows));
         }
@@ -73,9 +81,19 @@ impl Render for Told {
             line("role", r.role_name.clone());
             line("tier", r.tier.clone());
             let password = r.password.as_ref().map(|p| p.reveal().to_owned());
-            line("password", password.unwrap_or_else(|| self.elsewhere.unwrap_or_default().into()));
+            line(
+                "password",
+                password.unwrap_or_else(|| self.elsewhere.unwrap_or_default().into()),
+            );
         }
-        line("time", format!("{}, of it {} in which the tenant may have waited", milliseconds(r.duration_ms), milliseconds(r.swap_ms)));
+        line(
+            "time",
+            format!(
+                "{}, of it {} in which the tenant may have waited",
+                milliseconds(r.duration_ms),
+                milliseconds(r.swap_ms)
+            ),
+        );
         if r.sessions_ended > 0 {
             line("ended", count(r.sessions_ended as usize, "session"));
         }
@@ -83,7 +101,10 @@ impl Render for Told {
             line("modules", r.modules_changed.join(", "));
         }
         if let Some(kept) = &r.replaced_schema {
-            let until = r.drop_after.as_ref().map_or_else(String::new, |until| format!(" until {until}"));
+            let until = r
+                .drop_after
+                .as_ref()
+                .map_or_else(String::new, |until| format!(" until {until}"));
             line("kept", format!("what it had before, in {kept}{until}"));
         }
         text.trim_end().to_owned()
@@ -138,26 +159,39 @@ pub async fn run(ctx: &Context<'_>, args: &RestoreArgs) -> Result<Status> {
 ///
 /// # Errors
 /// When an identity cannot be read.
-pub fn restorer(
+fn restorer(
     ctx: &Context<'_>,
     args: &RestoreArgs,
     recipients: Arc<crate::credentials::vault::Recipients>,
 ) -> Result<Restorer> {
-    let audit = ctx.settings.config.audit.clone();
+    let identities = Arc::new(Identities::load(&identity_files(&args.identity.identity))?);
+    let jobs = args.jobs.map_or(ctx.settings.config.backup.jobs, usize::from);
     Ok(Restorer {
-        connector: ctx.settings.connector.clone(),
-        identities: Arc::new(Identities::load(&identity_files(&args.identity.identity))?),
         recipients,
-        audited: Arc::new(move |objects: &ModuleObjects| audit.of(objects)),
-        jobs: args.jobs.map_or(ctx.settings.config.backup.jobs, usize::from),
         maintenance_work_mem: args.maintenance_work_mem.clone(),
         disconnect: args.disconnect,
         keep_days: args.keep_days,
+        ..for_trial(ctx, identities, jobs)
+    })
+}
+
+/// One that only restores for trial, and changes no tenant.
+pub(super) fn for_trial(ctx: &Context<'_>, identities: Arc<Identities>, jobs: usize) -> Restorer {
+    let audit = ctx.settings.config.audit.clone();
+    Restorer {
+        connector: ctx.settings.connector.clone(),
+        identities,
+        recipients: Arc::default(),
+        audited: Arc::new(move |objects: &ModuleObjects| audit.of(objects)),
+        jobs,
+        maintenance_work_mem: "256MB".to_owned(),
+        disconnect: false,
+        keep_days: 0,
         timeout: ctx.settings.timeout(),
         lock_timeout: ctx.settings.lock_timeout(),
         interrupt: ctx.interrupt.clone(),
         counters: Arc::new(Counters::default()),
-    })
+    }
 }
 
 /// An environment variable that is set to nothing names no file.
@@ -189,10 +223,13 @@ async fn source(ctx: &Context<'_>, args: &RestoreArgs, session: &Session, id: &T
         (None, Some(row), _) => open_store(&row.store).await?,
         (None, None, Some(url)) => open_store(url).await?,
         (None, None, None) => {
-            return Err(Error::new(ErrorKind::NotFound, match &backup {
-                Some(backup) => format!("the registry knows no backup {backup}"),
-                None => format!("the registry knows no backup of tenant {id}"),
-            })
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                match &backup {
+                    Some(backup) => format!("the registry knows no backup {backup}"),
+                    None => format!("the registry knows no backup of tenant {id}"),
+                },
+            )
             .with_hint("Name the store that it lies in with --store, or set backup.store in the configuration."));
         }
     };
@@ -203,7 +240,13 @@ async fn source(ctx: &Context<'_>, args: &RestoreArgs, session: &Session, id: &T
     }
 }
 
-async fn target(ctx: &Context<'_>, args: &RestoreArgs, session: &Session, id: &TenantId, source: &Source) -> Result<Target> {
+async fn target(
+    ctx: &Context<'_>,
+    args: &RestoreArgs,
+    session: &Session,
+    id: &TenantId,
+    source: &Source,
+) -> Result<Target> {
     let wanted: TenantId = match &args.as_id {
         Some(new) => new.parse()?,
         None => id.clone(),
@@ -213,8 +256,11 @@ async fn target(ctx: &Context<'_>, args: &RestoreArgs, session: &Session, id: &T
     tables.sort();
     tables.dedup();
     match (there, &args.as_id) {
-        (Some(_), Some(_)) => Err(Error::new(ErrorKind::Duplicate, format!("tenant {wanted} already exists"))
-            .with_hint("--as makes a new tenant. Choose another id, or leave --as out to restore the tenant itself.")),
+        (Some(_), Some(_)) => Err(
+            Error::new(ErrorKind::Duplicate, format!("tenant {wanted} already exists")).with_hint(
+                "--as makes a new tenant. Choose another id, or leave --as out to restore the tenant itself.",
+            ),
+        ),
         (Some(row), None) if !tables.is_empty() => Ok(Target::Tables(Box::new(row), tables)),
         (None, None) if !tables.is_empty() => Err(Error::new(
             ErrorKind::NotFound,
@@ -340,7 +386,11 @@ struct DroppedSchemas {
 impl Render for Dropped {
     fn text(&self, _: &Ui) -> String {
         let lines = self.dropped.iter().map(|d| {
-            format!("dropped what restores of tenant {} had replaced: {}", d.tenant_id, d.schemas.join(", "))
+            format!(
+                "dropped what restores of tenant {} had replaced: {}",
+                d.tenant_id,
+                d.schemas.join(", ")
+            )
         });
         lines.collect::<Vec<_>>().join("\n")
     }
@@ -367,7 +417,9 @@ async fn drop_replaced(ctx: &Context<'_>, args: &RestoreArgs, session: &Session,
     }
     if args.dry_run {
         let (timeout, lock) = (ctx.settings.timeout(), ctx.settings.lock_timeout());
-        let plans = schemas.iter().map(|(id, names)| crate::plan::restore::drop_replaced(id, names, timeout, lock));
+        let plans = schemas
+            .iter()
+            .map(|(id, names)| crate::plan::restore::drop_replaced(id, names, timeout, lock));
         ctx.ui.result(&Plans { plan: plans.collect() })?;
         return Ok(Status::Done);
     }
@@ -384,7 +436,10 @@ async fn drop_replaced(ctx: &Context<'_>, args: &RestoreArgs, session: &Session,
         }
     }
     let report = Dropped {
-        failed: errors.iter().map(|(id, error)| Failed::new(id.clone(), error)).collect(),
+        failed: errors
+            .iter()
+            .map(|(id, error)| Failed::new(id.clone(), error))
+            .collect(),
         dropped,
     };
     ctx.ui.result(&report)?;
@@ -437,9 +492,10 @@ impl Render for FromStore {
                     milliseconds(r.duration_ms),
                     r.backup_id.clone().unwrap_or_default(),
                     r.role_name.clone(),
-                    r.password
-                        .as_ref()
-                        .map_or_else(|| self.elsewhere.unwrap_or_default().to_owned(), |p| p.reveal().to_owned()),
+                    r.password.as_ref().map_or_else(
+                        || self.elsewhere.unwrap_or_default().to_owned(),
+                        |p| p.reveal().to_owned(),
+                    ),
                 ]),
                 None => grid.row([
                     t.tenant_id.to_string(),
@@ -458,13 +514,21 @@ impl Render for FromStore {
 
 async fn from_store(ctx: &Context<'_>, args: &RestoreArgs, ids: &[TenantId]) -> Result<Status> {
     let url = store_url(ctx, args).ok_or_else(|| {
-        Error::usage("restore --from-store needs a store").with_hint("Name it with --store: file:///folder or s3://bucket/prefix.")
+        Error::usage("restore --from-store needs a store")
+            .with_hint("Name it with --store: file:///folder or s3://bucket/prefix.")
     })?;
     let store = open_store(url).await?;
-    let wanted = if args.all { restore::tenants_in(store.as_ref()).await? } else { ids.to_vec() };
+    let wanted = if args.all {
+        restore::tenants_in(store.as_ref()).await?
+    } else {
+        ids.to_vec()
+    };
     if wanted.is_empty() {
-        return Err(Error::new(ErrorKind::NotFound, format!("there is no backup of any tenant in {}", store.url()))
-            .with_hint("Check the store's URL, and the prefix in it."));
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format!("there is no backup of any tenant in {}", store.url()),
+        )
+        .with_hint("Check the store's URL, and the prefix in it."));
     }
     let passwords = Passwords::new(ctx, args.credentials_file.as_deref(), args.no_show)?;
     let restorer = restorer(ctx, args, passwords.recipients.clone())?;
@@ -496,7 +560,10 @@ async fn from_store(ctx: &Context<'_>, args: &RestoreArgs, ids: &[TenantId]) -> 
         progress.tick();
     }
     progress.finish();
-    let told = done.iter().filter_map(|t| t.restored.as_ref()).map(|r| (&r.tenant_id, r.role_name.as_str()));
+    let told = done
+        .iter()
+        .filter_map(|t| t.restored.as_ref())
+        .map(|r| (&r.tenant_id, r.role_name.as_str()));
     let finished = passwords::finish(&ledger, told, &errors);
     if passwords.elsewhere().is_some() {
         for restored in done.iter_mut().filter_map(|t| t.restored.as_mut()) {
@@ -510,7 +577,10 @@ async fn from_store(ctx: &Context<'_>, args: &RestoreArgs, ids: &[TenantId]) -> 
         .map(|r| r.tenant_id.to_string())
         .collect();
     let report = FromStore {
-        failed: errors.iter().map(|(id, error)| Failed::new(id.clone(), error)).collect(),
+        failed: errors
+            .iter()
+            .map(|(id, error)| Failed::new(id.clone(), error))
+            .collect(),
         tenants: done,
         elsewhere: passwords.elsewhere(),
     };

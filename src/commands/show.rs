@@ -130,7 +130,12 @@ impl Render for Description {
                     (None, _) => "what was replaced",
                 };
                 grid.row([
-                    r.staging_schema.iter().chain(&r.replaced_schema).next().cloned().unwrap_or_default(),
+                    r.staging_schema
+                        .iter()
+                        .chain(&r.replaced_schema)
+                        .next()
+                        .cloned()
+                        .unwrap_or_default(),
                     holds.into(),
                     r.backup_id.clone().unwrap_or_else(|| "-".into()),
                     r.drop_after.clone().unwrap_or_else(|| "-".into()),

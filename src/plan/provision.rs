@@ -8,7 +8,9 @@ use super::rotate::{Stored, store};
 use super::standard::{self, Observed, Wanted};
 use super::{Plan, as_admin, as_owner, record_done};
 use crate::pg::sql::Sql;
-use crate::tenant::{Audit, Limits, Module, ModuleObjects, OWNER_ROLE, SchemaName, TENANTS_ROLE, Template, TenantId, Tier};
+use crate::tenant::{
+    Audit, Limits, Module, ModuleObjects, OWNER_ROLE, SchemaName, TENANTS_ROLE, Template, TenantId, Tier,
+};
 
 /// What a new tenant is made from.
 pub struct NewTenant<'a> {

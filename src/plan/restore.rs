@@ -549,7 +549,10 @@ pub fn new_tenant(new: &NewTenant<'_>) -> Plan {
 
 /// Tables that a limit is wanted to count which nobody counted at the time when other limits held.
 pub fn uncounted<'a>(wanted: &Wanted<'_>, then: &Limits) -> BTreeSet<&'a str> {
-    let then = Wanted { limits: then, ..*wanted };
+    let then = Wanted {
+        limits: then,
+        ..*wanted
+    };
     COUNTED_LIMITS
         .iter()
         .filter(|limit| limit.is_due(wanted) && !limit.is_due(&then))
@@ -697,7 +700,19 @@ pub struct TableContents {
     /// Its name.
     pub name: String,
     /// Its columns without generated ones.
-    pub columns: Vec<String>,
+    pub columns: Vec<Column>,
+}
+
+/// A column whose contents are exchanged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type, where that is one of the tenant's schema: each copy of the schema has its own, and values go from one to the
+    /// other as text.
+    pub local: Option<String>,
+    /// It is an array of that type.
+    pub array: bool,
 }
 
 /// Contents of single tables to be exchanged.
@@ -769,7 +784,23 @@ pub fn tables(new: &Tables<'_>) -> Plan {
     );
     let columns = |mut sql: Sql, table: &TableContents| {
         for (i, column) in table.columns.iter().enumerate() {
-            sql = if i == 0 { sql } else { sql.text(", ") }.ident(column);
+            sql = if i == 0 { sql } else { sql.text(", ") }.ident(&column.name);
+        }
+        sql
+    };
+    // What is kept must not hang on the tenant's types.
+    let values = |mut sql: Sql, table: &TableContents, back: bool| {
+        for (i, column) in table.columns.iter().enumerate() {
+            sql = if i == 0 { sql } else { sql.text(", ") }.ident(&column.name);
+            let Some(local) = &column.local else { continue };
+            sql = sql.text("::pg_catalog.text");
+            sql = if back {
+                sql.text("::")
+                    .qualified(live, local)
+                    .text(if column.array { "[]" } else { "" })
+            } else {
+                sql.text(" AS ").ident(&column.name)
+            };
         }
         sql
     };
@@ -778,7 +809,7 @@ pub fn tables(new: &Tables<'_>) -> Plan {
             .text("CREATE TABLE ")
             .qualified(new.replaced, &table.name)
             .text(" AS SELECT ");
-        columns(sql, table)
+        values(sql, table, false)
             .text(" FROM ONLY ")
             .qualified(live, &table.name)
             .text(";\n")
@@ -798,22 +829,24 @@ pub fn tables(new: &Tables<'_>) -> Plan {
     };
     let mut sql = switch(" DISABLE").text("TRUNCATE ");
     for (i, table) in new.tables.iter().enumerate() {
-        sql = sql.text(if i == 0 { "ONLY " } else { ", ONLY " }).qualified(live, &table.name);
+        sql = sql
+            .text(if i == 0 { "ONLY " } else { ", ONLY " })
+            .qualified(live, &table.name);
     }
     sql = sql.text(";\n");
     for table in new.tables {
-        sql = columns(
-            sql.text("INSERT INTO ").qualified(live, &table.name).text(" ("),
-            table,
-        )
-        .text(") OVERRIDING SYSTEM VALUE SELECT ");
-        sql = columns(sql, table)
+        sql = columns(sql.text("INSERT INTO ").qualified(live, &table.name).text(" ("), table)
+            .text(") OVERRIDING SYSTEM VALUE SELECT ");
+        sql = values(sql, table, true)
             .text(" FROM ONLY ")
             .qualified(new.incoming, &table.name)
             .text(";\n");
     }
     plan.step("replace the rows, with triggers off", sql);
-    plan.step("let triggers be as they were", switch(" ENABLE").append(triggers_as_they_were(new)));
+    plan.step(
+        "let triggers be as they were",
+        switch(" ENABLE").append(triggers_as_they_were(new)),
+    );
     let add = new.foreign_keys.iter().fold(Sql::default(), |sql, key| key.add(sql));
     if !add.is_empty() {
         plan.step("make the foreign keys anew, which checks them", add);
@@ -1131,7 +1164,11 @@ mod tests {
         let text = plan.to_string();
         let lock = text.lines().find(|l| l.starts_with("LOCK TABLE")).expect("a lock");
         assert!(lock.contains("portfolios") && !lock.contains("theirs"), "{lock}");
-        for part in ["FROM \"reporting\" CASCADE", "\"theirs\" FROM PUBLIC", "jsonb_build_object('template'"] {
+        for part in [
+            "FROM \"reporting\" CASCADE",
+            "\"theirs\" FROM PUBLIC",
+            "jsonb_build_object('template'",
+        ] {
             assert!(text.contains(part), "{part} not in\n{text}");
         }
         // What limits are held against came with the backup.
@@ -1146,7 +1183,10 @@ mod tests {
         };
         let text = swapped(None, &Observed::fresh(&objects()), close).to_string();
         assert!(!text.contains(KEPT) && !text.contains("LOCK TABLE"), "{text}");
-        assert!(text.contains("replaced_schema = NULL, replaced = NULL, drop_after = NULL"), "{text}");
+        assert!(
+            text.contains("replaced_schema = NULL, replaced = NULL, drop_after = NULL"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -1155,7 +1195,10 @@ mod tests {
         now.functions.push(Function {
             signature: "f(numeric(10,2), trades)".into(),
             owner: OWNER_ROLE.into(),
-            settings: vec![format!("search_path=\"$user\", {STAGING}, \"odd \"\" , name\""), "TimeZone=UTC".into()],
+            settings: vec![
+                format!("search_path=\"$user\", {STAGING}, \"odd \"\" , name\""),
+                "TimeZone=UTC".into(),
+            ],
             ..Function::default()
         });
         now.relations[0].triggers.push(Trigger {
@@ -1179,7 +1222,10 @@ mod tests {
             schema()
         );
         assert!(text.contains(&expected), "{text}");
-        assert!(text.contains("'undo', 'done'") && text.contains("replaced_schema = NULL"), "{text}");
+        assert!(
+            text.contains("'undo', 'done'") && text.contains("replaced_schema = NULL"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -1244,7 +1290,17 @@ mod tests {
         }
         let contents = [TableContents {
             name: "trades".into(),
-            columns: vec!["id".into(), "portfolio_id".into()],
+            columns: vec![
+                Column {
+                    name: "id".into(),
+                    ..Column::default()
+                },
+                Column {
+                    name: "moods".into(),
+                    local: Some("mood".into()),
+                    array: true,
+                },
+            ],
         }];
         let sequences = [SequenceState {
             name: "s".into(),
@@ -1278,7 +1334,7 @@ mod tests {
             "DROP CONSTRAINT",
             "DISABLE TRIGGER USER",
             "TRUNCATE ONLY",
-            "OVERRIDING SYSTEM VALUE SELECT \"id\", \"portfolio_id\" FROM ONLY \"tenantctl_restore_",
+            "OVERRIDING SYSTEM VALUE SELECT \"id\", \"moods\"::pg_catalog.text::\"tenant_",
             "ENABLE TRIGGER USER",
             "DISABLE TRIGGER \"mine\"",
             "ADD CONSTRAINT \"trades_portfolio_id_fkey\" FOREIGN KEY (\"portfolio_id\")",
@@ -1290,7 +1346,10 @@ mod tests {
         let places: Vec<usize> = order.iter().map(|part| place(&plan, part)).collect();
         assert!(places.is_sorted(), "{places:?}\n{plan}");
         let text = plan.to_string();
-        assert!(text.contains("ENABLE ALWAYS TRIGGER \"always\"") && !text.contains("\"usual\""), "{text}");
+        assert!(
+            text.contains("ENABLE ALWAYS TRIGGER \"always\"") && !text.contains("\"usual\""),
+            "{text}"
+        );
         assert!(text.contains("ON UPDATE NO ACTION ON DELETE CASCADE;"), "{text}");
         let lock = text.lines().find(|l| l.starts_with("LOCK TABLE")).expect("a lock");
         assert!(lock.contains("portfolios") && lock.contains("trades"), "{lock}");
@@ -1301,6 +1360,9 @@ mod tests {
         let plan = drop_replaced(&id(), &[KEPT.into()], LIMIT, LIMIT);
         assert!(place(&plan, "DROP SCHEMA IF EXISTS") < place(&plan, "replaced_schema = NULL"));
         let text = give_up(Uuid::nil(), STAGING, false, Some(Uuid::nil()), LIMIT, LIMIT).to_string();
-        assert!(text.contains("status = 'failed'") && text.contains("staging_schema = NULL"), "{text}");
+        assert!(
+            text.contains("status = 'failed'") && text.contains("staging_schema = NULL"),
+            "{text}"
+        );
     }
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::{Becoming, NewTenant, Restored, Restorer, Source, drop_after, milliseconds, modules_changed};
-use crate::catalog::{standard, tenants};
 use crate::catalog::tenants::TenantRow;
+use crate::catalog::{standard, tenants};
 use crate::credentials::ledger::Ledger;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::apply::{Failure, Outcome, apply};
@@ -83,10 +83,20 @@ impl Restorer {
         let kept = live.is_some();
         Ok(Restored {
             backup_created_at: Some(source.manifest.created_at.clone()),
-            drop_after: if kept { drop_after(session, &row.tenant_id, &replaced).await } else { None },
+            drop_after: if kept {
+                drop_after(session, &row.tenant_id, &replaced).await
+            } else {
+                None
+            },
             replaced_schema: kept.then_some(replaced),
             modules_changed: modules_changed(&row.modules, &becoming.modules),
-            ..restored(row, Some(source.manifest.backup_id.to_string()), "replace", rows, &applied)
+            ..restored(
+                row,
+                Some(source.manifest.backup_id.to_string()),
+                "replace",
+                rows,
+                &applied,
+            )
         })
     }
 
@@ -115,12 +125,14 @@ impl Restorer {
         }
         let started = Instant::now();
         if let Err(failure) = apply(&discreet, &plan).await {
-            self.settle(&discreet, failure, operation).await.map_err(|error| match error.sqlstate() {
-                Some("23505") if error.constraint() == Some("tenants_pkey") => error
-                    .with_message(format!("tenant {} already exists", new.id))
-                    .with_hint("Somebody made it meanwhile. `tenantctl show` describes it."),
-                _ => error,
-            })?;
+            self.settle(&discreet, failure, operation)
+                .await
+                .map_err(|error| match error.sqlstate() {
+                    Some("23505") if error.constraint() == Some("tenants_pkey") => error
+                        .with_message(format!("tenant {} already exists", new.id))
+                        .with_hint("Somebody made it meanwhile. `tenantctl show` describes it."),
+                    _ => error,
+                })?;
         }
         Ok(Restored {
             tenant_id: new.id.clone(),
@@ -146,7 +158,13 @@ impl Restorer {
 
     /// Runs a transaction that has to wait for the tenant. Where that was asked for, the tenant's sessions that it waits for
     /// are ended meanwhile; those that come new wait in their turn.
-    pub(super) async fn apply(&self, session: &Session, row: &TenantRow, plan: &Plan, operation: Uuid) -> Result<Applied> {
+    pub(super) async fn apply(
+        &self,
+        session: &Session,
+        row: &TenantRow,
+        plan: &Plan,
+        operation: Uuid,
+    ) -> Result<Applied> {
         let mut ended = 0;
         let evictor = if self.disconnect {
             Some((self.connector.connect().await?, self.eviction_of(session, row).await?))
@@ -203,10 +221,13 @@ impl Restorer {
     }
 
     async fn eviction_of(&self, session: &Session, row: &TenantRow) -> Result<(u32, bool)> {
-        let remains = tenants::remains(session, &[row]).await?.remove(&row.tenant_id).unwrap_or_default();
-        let role = remains.role.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("role {} does not exist", row.role_name))
-        })?;
+        let remains = tenants::remains(session, &[row])
+            .await?
+            .remove(&row.tenant_id)
+            .unwrap_or_default();
+        let role = remains
+            .role
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("role {} does not exist", row.role_name)))?;
         Ok((role, !remains.member))
     }
 
@@ -230,7 +251,13 @@ impl Restorer {
 }
 
 /// What is told of a tenant that was there before.
-pub(super) fn restored(row: &TenantRow, backup_id: Option<String>, kind: &'static str, rows: u64, applied: &Applied) -> Restored {
+pub(super) fn restored(
+    row: &TenantRow,
+    backup_id: Option<String>,
+    kind: &'static str,
+    rows: u64,
+    applied: &Applied,
+) -> Restored {
     Restored {
         tenant_id: row.tenant_id.clone(),
         backup_id,

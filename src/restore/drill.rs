@@ -41,7 +41,8 @@ impl Restorer {
         let tenant = &manifest.tenant.tenant_id;
         let lock = TenantLock::take(&self.connector, tenant).await?;
         let session = self.connector.connect().await?;
-        lock.clear_dead_restores(&session, self.timeout, self.lock_timeout).await?;
+        lock.clear_dead_restores(&session, self.timeout, self.lock_timeout)
+            .await?;
         let checked = self.check(&session, source, true).await?;
         let staged = Staged {
             restore: checked.restore,
@@ -115,7 +116,9 @@ async fn compare(stage: &super::stage::Stage, session: &Session, table: &Table) 
             RowFormat::Binary => ") TO STDOUT (FORMAT binary)",
             RowFormat::Text => ") TO STDOUT (FORMAT text)",
         });
-    let mut copy = session.copy_out(&sql, &format!("read table {} again", table.name)).await?;
+    let mut copy = session
+        .copy_out(&sql, &format!("read table {} again", table.name))
+        .await?;
     let (mut rows, mut checksum, mut begun) = (0_u64, 0_u128, false);
     while let Some(message) = copy.next().await? {
         let mut row: &[u8] = &message;

@@ -78,7 +78,8 @@ impl Restorer {
                     if damaged.is_empty() {
                         error
                     } else {
-                        Error::new(ErrorKind::Store, format!("no backup of tenant {tenant} is whole")).with_cause(damaged.join("; "))
+                        Error::new(ErrorKind::Store, format!("no backup of tenant {tenant} is whole"))
+                            .with_cause(damaged.join("; "))
                     }
                 })?,
             };
@@ -86,7 +87,11 @@ impl Restorer {
         };
         for some in whole.chunks(ROWS) {
             let prefixes: Vec<String> = some.iter().map(|s| s.manifest.backup_id.prefix()).collect();
-            let found: Vec<FoundBackup<'_>> = some.iter().zip(&prefixes).map(|(source, key)| found(source, key)).collect();
+            let found: Vec<FoundBackup<'_>> = some
+                .iter()
+                .zip(&prefixes)
+                .map(|(source, key)| found(source, key))
+                .collect();
             let plan = register_backups(&found, self.timeout, self.lock_timeout);
             apply(session, &plan).await.map_err(|failure| failure.error)?;
         }

@@ -27,7 +27,8 @@ impl Restorer {
         let started = Instant::now();
         let lock = TenantLock::take(&self.connector, &row.tenant_id).await?;
         let session = self.connector.connect().await?;
-        lock.clear_dead_restores(&session, self.timeout, self.lock_timeout).await?;
+        lock.clear_dead_restores(&session, self.timeout, self.lock_timeout)
+            .await?;
         self.refuse_what_cannot_be(&session, row).await?;
         let last = latest(&session, &row.tenant_id).await?;
         let mut done = match &last.tables {
@@ -83,7 +84,10 @@ impl Restorer {
             .ok_or_else(|| {
                 Error::new(
                     ErrorKind::Unsupported,
-                    format!("the registry lacks version {} of template {}", was.template_version, was.template),
+                    format!(
+                        "the registry lacks version {} of template {}",
+                        was.template_version, was.template
+                    ),
                 )
             })?;
         let modules = template.modules.iter().filter(|m| was.modules.contains(&m.name));
@@ -92,7 +96,6 @@ impl Restorer {
             audit: (self.audited)(&objects)?,
             objects,
             limits: row.limits.clone(),
-            schema: row.schema_name.clone(),
             role: row.role_name.clone(),
             major: session.server().major(),
             modules: was.modules,
@@ -117,10 +120,19 @@ impl Restorer {
         Ok((replaced, plan, becoming))
     }
 
-    async fn undo_tables(&self, session: &Session, row: &TenantRow, last: &RestoreRow, tables: &[String]) -> Result<Restored> {
+    async fn undo_tables(
+        &self,
+        session: &Session,
+        row: &TenantRow,
+        last: &RestoreRow,
+        tables: &[String],
+    ) -> Result<Restored> {
         let operation = Uuid::new_v4();
         let (replaced, plan) = self.tables_back(session, row, last, tables, operation).await?;
-        let applied = self.apply(session, row, &plan, operation).await.map_err(super::tables::explain)?;
+        let applied = self
+            .apply(session, row, &plan, operation)
+            .await
+            .map_err(super::tables::explain)?;
         Ok(Restored {
             drop_after: drop_after(session, &row.tenant_id, &replaced).await,
             replaced_schema: Some(replaced),
@@ -153,7 +165,8 @@ impl Restorer {
             backup: last.backup_id.as_deref(),
             tables,
         };
-        self.tables_plan(session, row, &becoming, &named, &incoming, close, operation).await
+        self.tables_plan(session, row, &becoming, &named, &incoming, close, operation)
+            .await
     }
 
     /// A tenant as it is wanted now.
@@ -163,7 +176,10 @@ impl Restorer {
             .ok_or_else(|| {
                 Error::new(
                     ErrorKind::Unsupported,
-                    format!("the registry lacks version {} of template {}", row.template_version, row.template),
+                    format!(
+                        "the registry lacks version {} of template {}",
+                        row.template_version, row.template
+                    ),
                 )
             })?;
         let modules = template.modules.iter().filter(|m| row.modules.contains(&m.name));
@@ -171,7 +187,6 @@ impl Restorer {
             objects: modules.map(|m| &m.objects).collect(),
             audit: row.audit.clone(),
             limits: row.limits.clone(),
-            schema: row.schema_name.clone(),
             role: row.role_name.clone(),
             major: session.server().major(),
             modules: row.modules.clone(),
@@ -187,7 +202,8 @@ impl Restorer {
     pub async fn drop_replaced(&self, tenant: &TenantId, schemas: &[String]) -> Result<()> {
         let lock = TenantLock::take(&self.connector, tenant).await?;
         let session = self.connector.connect().await?;
-        lock.clear_dead_restores(&session, self.timeout, self.lock_timeout).await?;
+        lock.clear_dead_restores(&session, self.timeout, self.lock_timeout)
+            .await?;
         let names: Vec<&str> = schemas.iter().map(String::as_str).collect();
         let outside = tenants::outside_dependants(&session, &names).await?;
         if let Some((schema, objects)) = outside.into_iter().next() {

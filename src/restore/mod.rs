@@ -5,8 +5,8 @@
 mod apply;
 mod drill;
 mod from_store;
-mod keys;
 mod kept;
+mod keys;
 mod source;
 mod stage;
 mod tables;
@@ -179,7 +179,6 @@ struct Becoming {
     objects: ModuleObjects,
     audit: Audit,
     limits: Limits,
-    schema: SchemaName,
     role: String,
     major: i32,
     /// The backup's modules that this template has; it has all of them.
@@ -229,7 +228,8 @@ impl Restorer {
         let started = Instant::now();
         let lock = TenantLock::take(&self.connector, target.id()).await?;
         let session = self.connector.connect().await?;
-        lock.clear_dead_restores(&session, self.timeout, self.lock_timeout).await?;
+        lock.clear_dead_restores(&session, self.timeout, self.lock_timeout)
+            .await?;
         if let Target::Replace(row) | Target::Tables(row, _) = target {
             self.refuse_what_cannot_be(&session, row).await?;
         }
@@ -245,7 +245,10 @@ impl Restorer {
             schema: checked.stage.schema.clone(),
         };
         let result = match doing {
-            Ok(()) => self.load_and_apply(&session, source, target, checked, &becoming, ledger).await,
+            Ok(()) => {
+                self.load_and_apply(&session, source, target, checked, &becoming, ledger)
+                    .await
+            }
             Err(error) => Err(error),
         };
         let result = match result {
@@ -294,19 +297,44 @@ impl Restorer {
         let last = match target {
             Target::Replace(row) => {
                 let live = standard::read_one(session, row.schema_name.as_str(), &row.role_name).await?;
-                self.swap_plan(row, &becoming, staging, &now, live.as_ref(), Uuid::new_v4(), self.close(&checked, source))
-                    .1
+                self.swap_plan(
+                    row,
+                    &becoming,
+                    staging,
+                    &now,
+                    live.as_ref(),
+                    Uuid::new_v4(),
+                    self.close(&checked, source),
+                )
+                .1
             }
             Target::Tables(row, tables) => {
                 let named = self.named_tables(session, source, row, tables).await?;
                 let becoming = self.as_it_is(session, row).await?;
-                self.tables_plan(session, row, &becoming, &named, staging, self.close(&checked, source), Uuid::new_v4())
-                    .await?
-                    .1
+                self.tables_plan(
+                    session,
+                    row,
+                    &becoming,
+                    &named,
+                    staging,
+                    self.close(&checked, source),
+                    Uuid::new_v4(),
+                )
+                .await?
+                .1
             }
             Target::New(new) => {
                 let identity = self.identity(session, new).await?;
-                self.new_plan(new, &becoming.of(&identity.schema), staging, &now, &identity, checked.restore, source.manifest.rows, Uuid::new_v4())
+                self.new_plan(
+                    new,
+                    &becoming.of(&identity.schema),
+                    staging,
+                    &now,
+                    &identity,
+                    checked.restore,
+                    source.manifest.rows,
+                    Uuid::new_v4(),
+                )
             }
         };
         Ok(vec![begin, last])
@@ -321,7 +349,10 @@ impl Restorer {
 
     /// What would make the last step fail is said before the first.
     async fn refuse_what_cannot_be(&self, session: &Session, row: &TenantRow) -> Result<()> {
-        let remains = tenants::remains(session, &[row]).await?.remove(&row.tenant_id).unwrap_or_default();
+        let remains = tenants::remains(session, &[row])
+            .await?
+            .remove(&row.tenant_id)
+            .unwrap_or_default();
         if remains.role.is_none() {
             return Err(Error::new(
                 ErrorKind::NotFound,
@@ -348,7 +379,8 @@ impl Restorer {
             return Err(Error::usage(format!("backup {} is encrypted", manifest.backup_id))
                 .with_hint("--identity or TENANTCTL_IDENTITY names the file with a private key that opens it."));
         }
-        if manifest.server.version_num / 10_000 > session.server().major() && manifest.structure.source == DdlSource::PgDump
+        if manifest.server.version_num / 10_000 > session.server().major()
+            && manifest.structure.source == DdlSource::PgDump
         {
             tracing::warn!(
                 backup = %manifest.backup_id,
@@ -360,7 +392,10 @@ impl Restorer {
         if timescaledb.is_none() && !manifest.hypertables.is_empty() {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("backup {} has hypertables, and this database has no timescaledb", manifest.backup_id),
+                format!(
+                    "backup {} has hypertables, and this database has no timescaledb",
+                    manifest.backup_id
+                ),
             )
             .with_hint("CREATE EXTENSION timescaledb; in this database first."));
         }
@@ -395,24 +430,21 @@ impl Restorer {
     async fn becoming(&self, session: &Session, source: &Source, target: &Target) -> Result<Becoming> {
         let manifest = &source.manifest;
         let template = self.template(session, source).await?;
-        let modules = template.modules.iter().filter(|m| manifest.template.modules.contains(&m.name));
+        let modules = template
+            .modules
+            .iter()
+            .filter(|m| manifest.template.modules.contains(&m.name));
         let objects: ModuleObjects = modules.map(|m| &m.objects).collect();
         let audit = (self.audited)(&objects)?;
-        let (schema, role, limits) = match target {
-            Target::Replace(row) | Target::Tables(row, _) => {
-                (row.schema_name.clone(), row.role_name.clone(), row.limits.clone())
-            }
-            Target::New(new) => {
-                // Its name is decided when its password is made.
-                let schema = SchemaName::derive(&new.id, new.salt.as_deref().unwrap_or_default());
-                (schema.clone(), schema.role(), new.limits.clone())
-            }
+        let (role, limits) = match target {
+            Target::Replace(row) | Target::Tables(row, _) => (row.role_name.clone(), row.limits.clone()),
+            // Its name is decided when its password is made.
+            Target::New(new) => (String::new(), new.limits.clone()),
         };
         Ok(Becoming {
             objects,
             audit,
             limits,
-            schema,
             role,
             major: session.server().major(),
             modules: manifest.template.modules.clone(),
@@ -425,7 +457,10 @@ impl Restorer {
     /// from the backup, and the one that new tenants are made from is made the current one again.
     async fn template(&self, session: &Session, source: &Source) -> Result<Template> {
         let origin = &source.manifest.template;
-        if template::known_as(session, &origin.name, &origin.sha256).await?.is_none() {
+        if template::known_as(session, &origin.name, &origin.sha256)
+            .await?
+            .is_none()
+        {
             let current = template::installed(session, &origin.name).await?;
             let theirs = self.template_of(source).await?;
             let accept = |objects: &ModuleObjects| (self.audited)(objects).map(drop);
@@ -442,7 +477,10 @@ impl Restorer {
         found.ok_or_else(|| {
             Error::new(
                 ErrorKind::Unsupported,
-                format!("the registry lacks template {} of backup {}", origin.name, source.manifest.backup_id),
+                format!(
+                    "the registry lacks template {} of backup {}",
+                    origin.name, source.manifest.backup_id
+                ),
             )
         })
     }
@@ -455,7 +493,14 @@ impl Restorer {
         from_json(&reader.text().await?, &manifest.template.sha256)
     }
 
-    async fn begin(&self, session: &Session, source: &Source, target: &Target, tables: &[String], checked: &Checked) -> Result<()> {
+    async fn begin(
+        &self,
+        session: &Session,
+        source: &Source,
+        target: &Target,
+        tables: &[String],
+        checked: &Checked,
+    ) -> Result<()> {
         let plan = plans::begin(&plans::Begin {
             restore: checked.restore,
             id: target.id(),
@@ -488,9 +533,14 @@ impl Restorer {
             _ => Named::default(),
         };
         let staging = checked.stage.schema.clone();
-        let rows = checked.stage.load(checked.scripts, checked.timescaledb.as_deref()).await?;
+        let rows = checked
+            .stage
+            .load(checked.scripts, checked.timescaledb.as_deref())
+            .await?;
         if let Target::Tables(row, _) = target {
-            return self.put_tables(session, source, row, &named, &staging, close, rows).await;
+            return self
+                .put_tables(session, source, row, &named, &staging, close, rows)
+                .await;
         }
         self.prepare(session, &staging, becoming, &source.manifest).await?;
         self.verify(session, &staging, &source.manifest, rows).await?;
@@ -499,7 +549,8 @@ impl Restorer {
         }
         match target {
             Target::New(new) => {
-                self.make(session, source, new, becoming, &staging, checked.restore, rows, ledger).await
+                self.make(session, source, new, becoming, &staging, checked.restore, rows, ledger)
+                    .await
             }
             Target::Replace(row) => self.put(session, source, row, becoming, &staging, close, rows).await,
             Target::Tables(..) => Err(Error::new(ErrorKind::Unknown, "tables are put by themselves")),
@@ -578,7 +629,9 @@ impl Restorer {
             format!("what was loaded of backup {id} is not built as the tenant was"),
         )
         .with_cause("the fingerprints of the two structures differ")
-        .with_hint("Nothing was changed. Report this as a defect of tenantctl; the README tells how to restore by hand."))
+        .with_hint(
+            "Nothing was changed. Report this as a defect of tenantctl; the README tells how to restore by hand.",
+        ))
     }
 
     /// Drops a schema that is of no use any more; what cannot be dropped now is for the next run.
@@ -599,11 +652,16 @@ impl Restorer {
             };
             match dropped.await {
                 Ok(()) => return,
-                Err(error) => tracing::info!(%error, cause = error.cause(), attempt, "schema {} is not dropped yet", staged.schema),
+                Err(error) => {
+                    tracing::info!(%error, cause = error.cause(), attempt, "schema {} is not dropped yet", staged.schema)
+                }
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
-        tracing::warn!("schema {} is left; the next backup or restore of the tenant drops it", staged.schema);
+        tracing::warn!(
+            "schema {} is left; the next backup or restore of the tenant drops it",
+            staged.schema
+        );
     }
 
     /// Names and password of a new tenant. Its schema keeps the name that it had, unless that is taken.
@@ -616,7 +674,9 @@ impl Restorer {
                 .text(") IS NULL AND pg_catalog.to_regrole(")
                 .literal(&schema.role())
                 .text(") IS NULL AS free");
-            let row = session.query_one(&sql, &[], "look for the tenant's schema and role").await?;
+            let row = session
+                .query_one(&sql, &[], "look for the tenant's schema and role")
+                .await?;
             if column(&row, "free")? {
                 identity.salt = salt.clone();
                 identity.schema = schema;
@@ -670,7 +730,6 @@ impl Becoming {
             audit: self.audit.clone(),
             limits: self.limits.clone(),
             role: schema.role(),
-            schema: schema.clone(),
             major: self.major,
             modules: self.modules.clone(),
             hypertables: self.hypertables.clone(),

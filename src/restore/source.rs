@@ -36,9 +36,11 @@ pub async fn choose(
     };
     let of = id.tenant();
     if of != *tenant {
-        return Err(Error::usage(format!("backup {id} is of tenant {of}, not of {tenant}")).with_hint(format!(
-            "`tenantctl restore {of} --backup {id} --as {tenant}` makes a new tenant of it."
-        )));
+        return Err(
+            Error::usage(format!("backup {id} is of tenant {of}, not of {tenant}")).with_hint(format!(
+                "`tenantctl restore {of} --backup {id} --as {tenant}` makes a new tenant of it."
+            )),
+        );
     }
     match backups::find_one(session, id).await? {
         Some(row) if row.status != "done" => Err(Error::new(

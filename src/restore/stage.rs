@@ -186,13 +186,24 @@ SET maintenance_work_mem = ",
         let Some(lead) = sessions.first() else { return Ok(0) };
         let before: Vec<&Statement> = scripts.before.iter().collect();
         let sql = Sql::new("BEGIN;\n").append(joined_text(&before)).text("COMMIT;");
-        lead.batch(&sql, "create the tables of the backup").await.map_err(not_of_here)?;
+        lead.batch(&sql, "create the tables of the backup")
+            .await
+            .map_err(not_of_here)?;
         self.hypertables(lead, timescaledb).await?;
 
         let names: Vec<&str> = self.manifest.tables.iter().map(|t| t.name.as_str()).collect();
         let shapes = restores::shapes(lead, &self.schema, &names).await?;
-        let plain: BTreeSet<&str> = shapes.iter().filter(|s| s.kind == 'r').map(|s| s.name.as_str()).collect();
-        let hyper: BTreeSet<&str> = self.manifest.hypertables.iter().map(|h| h.time.table.as_str()).collect();
+        let plain: BTreeSet<&str> = shapes
+            .iter()
+            .filter(|s| s.kind == 'r')
+            .map(|s| s.name.as_str())
+            .collect();
+        let hyper: BTreeSet<&str> = self
+            .manifest
+            .hypertables
+            .iter()
+            .map(|h| h.time.table.as_str())
+            .collect();
         let after = if self.only.is_some() { Vec::new() } else { scripts.after };
         let (jobs, later) = self.plan(after, &plain, &hyper);
         let jobs = Arc::new(jobs);
@@ -204,7 +215,9 @@ SET maintenance_work_mem = ",
         joined(workers).await?;
 
         for statement in &later {
-            lead.batch(&sql_of(&statement.text), &doing(statement)).await.map_err(not_of_here)?;
+            lead.batch(&sql_of(&statement.text), &doing(statement))
+                .await
+                .map_err(not_of_here)?;
         }
         let sequences: Vec<SequenceState> = self
             .manifest
@@ -217,7 +230,8 @@ SET maintenance_work_mem = ",
             })
             .collect();
         if !sequences.is_empty() {
-            lead.batch(&set_sequences(&self.schema, &sequences), "set the sequences").await?;
+            lead.batch(&set_sequences(&self.schema, &sequences), "set the sequences")
+                .await?;
         }
         if self.only.is_none() {
             for view in &self.manifest.materialized_views {
@@ -250,8 +264,11 @@ SET maintenance_work_mem = ",
                     .text(");\n");
             }
         }
-        lead.batch(&sql.append(as_owner()).text("\nCOMMIT;"), "turn tables into hypertables")
-            .await
+        lead.batch(
+            &sql.append(as_owner()).text("\nCOMMIT;"),
+            "turn tables into hypertables",
+        )
+        .await
     }
 
     /// What can be done in parallel, and the statements that come after it, in their order.
@@ -273,7 +290,10 @@ SET maintenance_work_mem = ",
         }
         let (mut keys_and_indexes, mut others) = (Vec::new(), Vec::new());
         for statement in after {
-            let table = statement.table.as_deref().filter(|t| plain.contains(t) && places.contains_key(t));
+            let table = statement
+                .table
+                .as_deref()
+                .filter(|t| plain.contains(t) && places.contains_key(t));
             let place = table.and_then(|t| places.get(t)).copied();
             match (statement.kind, place) {
                 (Kind::Index, Some(place)) => tables[place].builds.push(Build {
@@ -281,7 +301,9 @@ SET maintenance_work_mem = ",
                     sql: sql_of(&statement.text),
                 }),
                 (Kind::Key, Some(place)) => {
-                    let key = table.filter(|t| !hyper.contains(t)).and_then(|_| keys::part(&statement.text));
+                    let key = table
+                        .filter(|t| !hyper.contains(t))
+                        .and_then(|_| keys::part(&statement.text));
                     match key {
                         Some(key) => {
                             tables[place].builds.push(Build {
@@ -540,7 +562,13 @@ async fn load_part(stage: &Stage, session: &Session, table: usize, part: usize) 
         RowFormat::Binary => " FROM STDIN (FORMAT binary)",
         RowFormat::Text => " FROM STDIN (FORMAT text)",
     });
-    let mut reader = MemberReader::open(stage.store.as_ref(), &manifest.backup_id, &part.member, &stage.identities).await?;
+    let mut reader = MemberReader::open(
+        stage.store.as_ref(),
+        &manifest.backup_id,
+        &part.member,
+        &stage.identities,
+    )
+    .await?;
     let mut copy = session.copy_in(&sql, &doing).await?;
     while let Some(bytes) = reader.next().await? {
         let n = bytes.len() as u64;

@@ -31,7 +31,17 @@ impl Restorer {
         names: &[String],
     ) -> Result<Named> {
         let manifest = &source.manifest;
+        let live: Vec<&str> = names.iter().map(String::as_str).collect();
+        let live = restores::shapes(session, row.schema_name.as_str(), &live).await?;
         for name in names {
+            // It has no rows of its own.
+            if live.iter().any(|shape| shape.name == *name && shape.kind == 'p') {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("table {name} is partitioned, and has no rows of its own"),
+                )
+                .with_hint("Name its partitions."));
+            }
             if !manifest.tables.iter().any(|t| t.name == *name) {
                 let near = manifest
                     .tables
@@ -81,20 +91,29 @@ impl Restorer {
         let shapes = restores::shapes(session, row.schema_name.as_str(), &wanted).await?;
         for name in &wanted {
             if *name == "tenant_usage" {
-                return refuse(name, "it holds what limits are held against, which is counted", "Leave it out.");
+                return refuse(
+                    name,
+                    "it holds what limits are held against, which is counted",
+                    "Leave it out.",
+                );
             }
             if row.hypertables.iter().any(|h| h == name) {
-                return refuse(name, "it is a hypertable", "Restore the whole tenant, or --as a new one, and copy from there.");
+                return refuse(
+                    name,
+                    "it is a hypertable",
+                    "Restore the whole tenant, or --as a new one, and copy from there.",
+                );
             }
             match shapes.iter().find(|s| s.name == *name) {
                 None => {
                     return refuse(name, "the tenant has no such table now", "Restore the whole tenant.");
                 }
-                Some(shape) if shape.kind == 'p' => {
-                    return refuse(name, "it is partitioned", "Name its partitions.");
-                }
                 Some(shape) if shape.has_rules => {
-                    return refuse(name, "it has rules, which would change what is written", "Restore the whole tenant.");
+                    return refuse(
+                        name,
+                        "it has rules, which would change what is written",
+                        "Restore the whole tenant.",
+                    );
                 }
                 Some(_) => {}
             }
@@ -103,7 +122,7 @@ impl Restorer {
         let sequences = sequences.into_iter().filter(|s| owned.contains(&&s.name)).collect();
         let tables = shapes.iter().map(|shape| TableContents {
             name: shape.name.clone(),
-            columns: shape.columns.iter().map(|(name, _)| name.clone()).collect(),
+            columns: shape.contents.clone(),
         });
         Ok(Named {
             tables: tables.collect(),
@@ -112,7 +131,13 @@ impl Restorer {
     }
 
     /// Another schema's tables must have the same columns of the same types.
-    pub(super) async fn refuse_other_types(&self, session: &Session, live: &str, other: &str, named: &Named) -> Result<()> {
+    pub(super) async fn refuse_other_types(
+        &self,
+        session: &Session,
+        live: &str,
+        other: &str,
+        named: &Named,
+    ) -> Result<()> {
         let names: Vec<&str> = named.tables.iter().map(|t| t.name.as_str()).collect();
         let now = restores::shapes(session, live, &names).await?;
         let then = restores::shapes(session, other, &names).await?;
@@ -128,7 +153,10 @@ impl Restorer {
             if columns != others {
                 let told = |list: &[(String, String)], than: &[(String, String)]| {
                     let differ = list.iter().filter(|column| !than.contains(column));
-                    differ.map(|(name, kind)| format!("{name} {kind}")).collect::<Vec<_>>().join(", ")
+                    differ
+                        .map(|(name, kind)| format!("{name} {kind}"))
+                        .collect::<Vec<_>>()
+                        .join(", ")
                 };
                 return Err(Error::new(
                     ErrorKind::Unsupported,
@@ -152,7 +180,7 @@ impl Restorer {
         for table in &named.tables {
             let fits = then.iter().find(|s| s.name == table.name).is_some_and(|shape| {
                 let mut columns: Vec<&String> = shape.columns.iter().map(|(name, _)| name).collect();
-                let mut wanted: Vec<&String> = table.columns.iter().collect();
+                let mut wanted: Vec<&String> = table.columns.iter().map(|column| &column.name).collect();
                 columns.sort();
                 wanted.sort();
                 columns == wanted
@@ -185,7 +213,9 @@ impl Restorer {
         let names: Vec<&str> = named.tables.iter().map(|t| t.name.as_str()).collect();
         let foreign_keys = restores::foreign_keys(session, schema, &names).await?;
         let around = foreign_keys.iter().flat_map(|key| [&key.table, &key.references]);
-        let around = around.filter(|(place, _)| place == schema).map(|(_, table)| table.as_str());
+        let around = around
+            .filter(|(place, _)| place == schema)
+            .map(|(_, table)| table.as_str());
         for table in names.iter().copied().chain(around).chain(["tenant_usage"]) {
             owner_sees_all(&live, table)?;
         }
@@ -220,17 +250,26 @@ impl Restorer {
         close: plans::Close<'_>,
         rows: u64,
     ) -> Result<Restored> {
-        self.refuse_other_types(session, row.schema_name.as_str(), staging, named).await?;
+        self.refuse_other_types(session, row.schema_name.as_str(), staging, named)
+            .await?;
         let becoming = self.as_it_is(session, row).await?;
         let operation = Uuid::new_v4();
-        let (replaced, plan) = self.tables_plan(session, row, &becoming, named, staging, close, operation).await?;
+        let (replaced, plan) = self
+            .tables_plan(session, row, &becoming, named, staging, close, operation)
+            .await?;
         let applied = self.apply(session, row, &plan, operation).await.map_err(explain)?;
         Ok(Restored {
             backup_created_at: Some(source.manifest.created_at.clone()),
             drop_after: drop_after(session, &row.tenant_id, &replaced).await,
             replaced_schema: Some(replaced),
             tables: named.tables.iter().map(|t| t.name.clone()).collect(),
-            ..restored(row, Some(source.manifest.backup_id.to_string()), "tables", rows, &applied)
+            ..restored(
+                row,
+                Some(source.manifest.backup_id.to_string()),
+                "tables",
+                rows,
+                &applied,
+            )
         })
     }
 }
@@ -265,8 +304,12 @@ pub(super) fn explain(error: Error) -> Error {
         Some("23503") => {
             let key = error.constraint().unwrap_or("?").to_owned();
             error
-                .with_message(format!("foreign key {key} would not hold with these tables as they were"))
-                .with_hint("Nothing was changed. Add the other table of the key to --tables, or restore the whole tenant.")
+                .with_message(format!(
+                    "foreign key {key} would not hold with these tables as they were"
+                ))
+                .with_hint(
+                    "Nothing was changed. Add the other table of the key to --tables, or restore the whole tenant.",
+                )
         }
         _ => error,
     }

@@ -85,7 +85,14 @@ impl Scene {
 /// `validate` finds nothing that it did not find of a tenant just provisioned, and `secure` has nothing to do.
 #[track_caller]
 fn sound(db: &Db, id: &str) {
-    let run = db.run(&["-o", "json", "validate", "--all", "--skip", "hba_lines,cluster_settings,minor_release,password_storage"]);
+    let run = db.run(&[
+        "-o",
+        "json",
+        "validate",
+        "--all",
+        "--skip",
+        "hba_lines,cluster_settings,minor_release,password_storage",
+    ]);
     let json = run.json();
     let of_tenants: Vec<_> = json["findings"]
         .as_array()
@@ -95,7 +102,12 @@ fn sound(db: &Db, id: &str) {
         .collect();
     assert!(of_tenants.is_empty(), "{of_tenants:#?}");
     let run = db.run(&["secure", id, "--dry-run"]).success();
-    assert!(run.stderr().contains("nothing to do"), "{}{}", run.stdout(), run.stderr());
+    assert!(
+        run.stderr().contains("nothing to do"),
+        "{}{}",
+        run.stdout(),
+        run.stderr()
+    );
 }
 
 /// Every table as COPY writes it, rows in order, and every sequence.
@@ -128,7 +140,11 @@ fn what_was_deleted_dropped_or_dropped_altogether_comes_back_to_the_byte() {
     let scene = Scene::new("acme");
     let (db, s) = (&scene.db, &scene.tenant.schema);
     // The tenant's own writes are audited and counted; the load is not.
-    sql(&scene.url(), "UPDATE positions SET quantity = quantity + 1; DELETE FROM trades WHERE side = 'SELL'").unwrap();
+    sql(
+        &scene.url(),
+        "UPDATE positions SET quantity = quantity + 1; DELETE FROM trades WHERE side = 'SELL'",
+    )
+    .unwrap();
     let (before, looks) = (scene.contents(), anatomy(db, s));
     let id = scene.backup();
     for damage in [
@@ -167,13 +183,17 @@ fn what_was_deleted_dropped_or_dropped_altogether_comes_back_to_the_byte() {
 fn same(now: &BTreeMap<String, String>, then: &BTreeMap<String, String>) {
     let keys: std::collections::BTreeSet<_> = now.keys().chain(then.keys()).collect();
     let differ = keys.into_iter().filter(|key| now.get(*key) != then.get(*key));
-    let differ: Vec<_> = differ.map(|key| format!("{key}: now {:?}, then {:?}", now.get(key), then.get(key))).collect();
+    let differ: Vec<_> = differ
+        .map(|key| format!("{key}: now {:?}, then {:?}", now.get(key), then.get(key)))
+        .collect();
     assert!(differ.is_empty(), "{differ:#?}");
 }
 
 fn rows_of(contents: &BTreeMap<String, String>) -> u64 {
     let tables = contents.iter().filter(|(name, _)| !name.ends_with("_seq"));
-    tables.map(|(_, text)| text.split(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    tables
+        .map(|(_, text)| text.split(' ').next().unwrap().parse::<u64>().unwrap())
+        .sum()
 }
 
 #[test]
@@ -182,7 +202,11 @@ fn the_tenant_can_do_nothing_with_what_is_kept_and_undo_puts_it_back() {
     let (db, s) = (&scene.db, &scene.tenant.schema);
     scene.backup();
     let old = scene.contents();
-    sql(&scene.url(), "DELETE FROM positions; UPDATE portfolios SET name = 'newer'").unwrap();
+    sql(
+        &scene.url(),
+        "DELETE FROM positions; UPDATE portfolios SET name = 'newer'",
+    )
+    .unwrap();
     let (newer, looks) = (scene.contents(), anatomy(db, s));
     // Its role is open in a session with a statement that was prepared before.
     let held = hold(&scene.url(), "PREPARE p AS SELECT count(*) FROM positions; EXECUTE p");
@@ -201,7 +225,10 @@ fn the_tenant_can_do_nothing_with_what_is_kept_and_undo_puts_it_back() {
         db.value("SELECT drop_after::date - current_date FROM tenantctl.restores WHERE replaced_schema IS NOT NULL"),
         "3"
     );
-    let plan = scene.run(&["restore", "acme", "--undo", "--dry-run"]).success().stdout();
+    let plan = scene
+        .run(&["restore", "acme", "--undo", "--dry-run"])
+        .success()
+        .stdout();
     assert!(plan.contains(&format!("ALTER SCHEMA \"{kept}\" RENAME TO")), "{plan}");
     let before_undo = scene.contents();
     let json = scene.restore(&["--undo"]);
@@ -215,7 +242,10 @@ fn the_tenant_can_do_nothing_with_what_is_kept_and_undo_puts_it_back() {
     drop(held);
     // A stranger's view on the kept schema is not taken along.
     let kept = db.value("SELECT replaced_schema FROM tenantctl.restores WHERE replaced_schema IS NOT NULL");
-    db.sql(&format!("CREATE VIEW public.v_{} AS SELECT * FROM {kept}.portfolios", db.name));
+    db.sql(&format!(
+        "CREATE VIEW public.v_{} AS SELECT * FROM {kept}.portfolios",
+        db.name
+    ));
     scene
         .run(&["restore", "acme", "--drop-replaced"])
         .exits(4)
@@ -225,10 +255,16 @@ fn the_tenant_can_do_nothing_with_what_is_kept_and_undo_puts_it_back() {
     let run = scene.run(&["restore", "--all", "--drop-replaced"]).success();
     assert!(run.stderr().contains("no grace period is over"), "{}", run.stderr());
     db.sql("UPDATE tenantctl.restores SET drop_after = now() - interval '1 hour' WHERE replaced_schema IS NOT NULL");
-    let json = scene.run(&["-o", "json", "restore", "--all", "--drop-replaced"]).success().json();
+    let json = scene
+        .run(&["-o", "json", "restore", "--all", "--drop-replaced"])
+        .success()
+        .json();
     assert_eq!(json["dropped"][0]["schemas"][0], kept.as_str());
     assert_eq!(count(db, "pg_namespace WHERE nspname LIKE 'tenantctl\\_replaced%'"), 0);
-    scene.run(&["restore", "acme", "--undo"]).exits(4).says(&["nothing is kept"]);
+    scene
+        .run(&["restore", "acme", "--undo"])
+        .exits(4)
+        .says(&["nothing is kept"]);
     scene.is_sound();
 }
 
@@ -238,12 +274,18 @@ fn a_new_tenant_is_made_from_a_backup() {
     let db = &scene.db;
     let before = scene.contents();
     scene.backup();
-    let plan = scene.run(&["restore", "acme", "--as", "copy", "--dry-run"]).success().stdout();
+    let plan = scene
+        .run(&["restore", "acme", "--as", "copy", "--dry-run"])
+        .success()
+        .stdout();
     assert!(plan.contains("CREATE ROLE") && !plan.contains("SCRAM"), "{plan}");
     let json = scene.restore(&["--as", "copy"]);
     let schema = json["restored_to"].as_str().unwrap().to_owned();
     assert_ne!(schema, scene.tenant.schema);
-    assert_eq!((&json["tenant_id"], &json["tier"], &json["kind"]), (&"copy".into(), &"enterprise".into(), &"new".into()));
+    assert_eq!(
+        (&json["tenant_id"], &json["tier"], &json["kind"]),
+        (&"copy".into(), &"enterprise".into(), &"new".into())
+    );
     same(&contents(db, &schema), &before);
     same(&anatomy(db, &schema), &anatomy(db, &scene.tenant.schema));
     let url = |json: &serde_json::Value| {
@@ -253,7 +295,10 @@ fn a_new_tenant_is_made_from_a_backup() {
     assert_eq!(sql(&url(&json), "SELECT count(*) FROM portfolios").unwrap()[0][0], "4");
     scene.is_sound();
     sound(db, "copy");
-    scene.run(&["restore", "acme", "--as", "copy"]).exits(4).says(&["copy already exists"]);
+    scene
+        .run(&["restore", "acme", "--as", "copy"])
+        .exits(4)
+        .says(&["copy already exists"]);
     // Another tier brings its limits; what it counts that nobody has counted so far is counted.
     db.sql(&format!(
         "UPDATE tenantctl.tenants SET limits = limits || '{{\"max_portfolios\": null}}' WHERE schema_name = '{}'; DELETE FROM {}.tenant_usage",
@@ -263,16 +308,28 @@ fn a_new_tenant_is_made_from_a_backup() {
     let json = scene.restore(&["--as", "small", "--tier", "basic"]);
     assert_eq!(json["tier"], "basic");
     let small = json["restored_to"].as_str().unwrap();
-    assert_eq!(db.value(&format!("SELECT used FROM {small}.tenant_usage WHERE resource = 'portfolios'")), "4");
+    assert_eq!(
+        db.value(&format!(
+            "SELECT used FROM {small}.tenant_usage WHERE resource = 'portfolios'"
+        )),
+        "4"
+    );
     sound(db, "small");
     // A tenant that is gone comes back as itself, with a new password.
     db.run(&["drop", "acme", "--yes"]).success();
-    let json = scene.run(&["-o", "json", "restore", "acme", "--credentials-file", "new.csv"]).success().json();
+    let json = scene
+        .run(&["-o", "json", "restore", "acme", "--credentials-file", "new.csv"])
+        .success()
+        .json();
     assert_eq!(json["restored_to"], scene.tenant.schema.as_str());
     assert!(json.get("password").is_none());
     let file = std::fs::read_to_string(db.dir.join("new.csv")).unwrap();
     let password = file.trim().rsplit(',').next().unwrap();
-    sql(&db.url_as(&scene.tenant.role).replace('@', &format!(":{password}@")), "SELECT count(*) FROM trades").unwrap();
+    sql(
+        &db.url_as(&scene.tenant.role).replace('@', &format!(":{password}@")),
+        "SELECT count(*) FROM trades",
+    )
+    .unwrap();
     scene.is_tidy();
     sound(db, "acme");
 }
@@ -290,8 +347,14 @@ fn single_tables_come_back_while_the_rest_stays() {
     .unwrap();
     let changed = scene.contents();
     let looks = anatomy(db, s);
-    let plan = scene.run(&["restore", "acme", "--tables", "positions", "--dry-run"]).success().stdout();
-    assert!(plan.contains("TRUNCATE ONLY") && plan.contains("ADD CONSTRAINT \"positions_portfolio_id_fkey\""), "{plan}");
+    let plan = scene
+        .run(&["restore", "acme", "--tables", "positions", "--dry-run"])
+        .success()
+        .stdout();
+    assert!(
+        plan.contains("TRUNCATE ONLY") && plan.contains("ADD CONSTRAINT \"positions_portfolio_id_fkey\""),
+        "{plan}"
+    );
     same(&scene.contents(), &changed);
     let json = scene.restore(&["--tables", "positions"]);
     assert_eq!(json["tables"][0], "positions");
@@ -319,10 +382,11 @@ fn single_tables_come_back_while_the_rest_stays() {
     // A key that would not hold: the whole is as it was, and the other table is named.
     sql(&scene.url(), "DELETE FROM portfolios").unwrap();
     let before_failure = scene.contents();
-    scene
-        .run(&["restore", "acme", "--tables", "trades"])
-        .exits(4)
-        .says(&["trades_portfolio_id_fkey would not hold", "Add the other table", "SQLSTATE 23503"]);
+    scene.run(&["restore", "acme", "--tables", "trades"]).exits(4).says(&[
+        "trades_portfolio_id_fkey would not hold",
+        "Add the other table",
+        "SQLSTATE 23503",
+    ]);
     same(&scene.contents(), &before_failure);
     scene.is_sound();
     scene.restore(&["--tables", "trades,portfolios"]);
@@ -331,7 +395,10 @@ fn single_tables_come_back_while_the_rest_stays() {
         .run(&["restore", "acme", "--tables", "trade"])
         .exits(4)
         .says(&["no table \"trade\"", "Did you mean trades?"]);
-    scene.run(&["restore", "acme", "--tables", "tenant_usage"]).exits(4).says(&["which is counted"]);
+    scene
+        .run(&["restore", "acme", "--tables", "tenant_usage"])
+        .exits(4)
+        .says(&["which is counted"]);
     db.sql(&format!("ALTER TABLE {s}.positions ADD COLUMN extra int"));
     scene
         .run(&["restore", "acme", "--tables", "positions"])
@@ -370,22 +437,31 @@ SELECT setval('\"Odd ü_b_seq\"', 77);"
     };
     let (before, looks) = (scene.contents(), anatomy(db, s));
     scene.backup();
-    db.sql(&format!("DELETE FROM {s}.\"Odd ü\"; DROP TABLE {s}.parts; REFRESH MATERIALIZED VIEW {s}.summary"));
+    db.sql(&format!(
+        "DELETE FROM {s}.\"Odd ü\"; DROP TABLE {s}.parts; REFRESH MATERIALIZED VIEW {s}.summary"
+    ));
     scene.restore(&[]);
     same(&scene.contents(), &before);
     same(&anatomy(db, s), &looks);
     assert_eq!(db.value(&format!("SELECT count(*) FROM {s}.summary")), "2");
-    let path = db.value(&format!("SELECT proconfig::text FROM pg_proc WHERE pronamespace = '{s}'::regnamespace AND proname = 'touch'"));
+    let path = db.value(&format!(
+        "SELECT proconfig::text FROM pg_proc WHERE pronamespace = '{s}'::regnamespace AND proname = 'touch'"
+    ));
     assert!(path.contains(s) && !path.contains("tenantctl_"), "{path}");
     scene.is_tidy();
     // Single tables with identity and generated columns.
-    db.sql(&format!("INSERT INTO {s}.\"Odd ü\" (m, t) VALUES ('sad', 'more'); SELECT setval('{s}.\"Odd ü_b_seq\"', 500)"));
+    db.sql(&format!(
+        "INSERT INTO {s}.\"Odd ü\" (m, t) VALUES ('sad', 'more'); SELECT setval('{s}.\"Odd ü_b_seq\"', 500)"
+    ));
     scene.restore(&["--tables", "Odd ü"]);
     same(&scene.contents(), &before);
     scene.restore(&["--undo"]);
     assert_eq!(count(db, &format!("{s}.\"Odd ü\"")), 3);
     assert_eq!(db.value(&format!("SELECT last_value FROM {s}.\"Odd ü_b_seq\"")), "500");
-    scene.run(&["restore", "acme", "--tables", "parts"]).exits(4).says(&["partitioned"]);
+    scene
+        .run(&["restore", "acme", "--tables", "parts"])
+        .exits(4)
+        .says(&["partitioned"]);
     scene.restore(&["--as", "copy"]);
     scene.is_tidy();
 }
@@ -394,7 +470,11 @@ SELECT setval('\"Odd ü_b_seq\"', 77);"
 fn a_tenant_that_is_busy_is_waited_for_then_left_alone_or_disconnected_as_asked() {
     let scene = Scene::new("acme");
     let (db, s) = (&scene.db, &scene.tenant.schema);
-    std::fs::write(db.dir.join("tenant_templates.yaml"), "provisioning:\n  lock_timeout_s: 1\n").unwrap();
+    std::fs::write(
+        db.dir.join("tenant_templates.yaml"),
+        "provisioning:\n  lock_timeout_s: 1\n",
+    )
+    .unwrap();
     scene.backup();
     let before = scene.contents();
     let held = hold(&scene.url(), "BEGIN; SELECT count(*) FROM trades");
@@ -411,33 +491,59 @@ fn a_tenant_that_is_busy_is_waited_for_then_left_alone_or_disconnected_as_asked(
             let (url, stop) = (scene.url(), std::sync::Arc::clone(&stop));
             std::thread::spawn(move || {
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    let _ = sql(&url, "BEGIN; SELECT count(*) FROM positions; SELECT count(*) FROM portfolios; SELECT pg_sleep(30)");
+                    let _ = sql(
+                        &url,
+                        "BEGIN; SELECT count(*) FROM positions; SELECT count(*) FROM portfolios; SELECT pg_sleep(30)",
+                    );
                 }
             })
         })
         .collect();
     wait_for("the applications", || {
-        db.value("SELECT count(*) >= 2 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()") == "t"
+        db.value(
+            "SELECT count(*) >= 2 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()",
+        ) == "t"
     });
     let json = scene.restore(&["--disconnect"]);
     assert!(json["sessions_ended"].as_i64().unwrap() >= 3, "{json}");
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    db.sql(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'", scene.tenant.role));
+    db.sql(&format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'",
+        scene.tenant.role
+    ));
     for thread in busy {
         thread.join().unwrap();
     }
     drop(held);
     same(&scene.contents(), &before);
-    assert_eq!(db.value(&format!("SELECT rolcanlogin FROM pg_roles WHERE rolname = '{}'", scene.tenant.role)), "t");
+    assert_eq!(
+        db.value(&format!(
+            "SELECT rolcanlogin FROM pg_roles WHERE rolname = '{}'",
+            scene.tenant.role
+        )),
+        "t"
+    );
     std::fs::remove_file(db.dir.join("tenant_templates.yaml")).unwrap();
     scene.is_sound();
     // What depends on the tenant from outside stands in the way.
-    db.sql(&format!("CREATE VIEW public.w_{} AS SELECT * FROM {s}.portfolios", db.name));
-    scene.run(&["restore", "acme"]).exits(4).says(&["depend on it", "public.w_"]);
+    db.sql(&format!(
+        "CREATE VIEW public.w_{} AS SELECT * FROM {s}.portfolios",
+        db.name
+    ));
+    scene
+        .run(&["restore", "acme"])
+        .exits(4)
+        .says(&["depend on it", "public.w_"]);
     // Another restore or backup, too.
     db.sql(&format!("DROP VIEW public.w_{}", db.name));
-    let held = hold(&db.url, "BEGIN; SELECT FROM tenantctl.tenant_locks WHERE tenant_id = 'acme' FOR UPDATE");
-    scene.run(&["restore", "acme"]).exits(4).says(&["another backup or restore"]);
+    let held = hold(
+        &db.url,
+        "BEGIN; SELECT FROM tenantctl.tenant_locks WHERE tenant_id = 'acme' FOR UPDATE",
+    );
+    scene
+        .run(&["restore", "acme"])
+        .exits(4)
+        .says(&["another backup or restore"]);
     drop(held);
 }
 
@@ -450,7 +556,10 @@ fn backups_that_are_others_or_damaged_are_refused_before_anything_is_changed() {
     let other = scene.run(&["-o", "json", "backup", "other"]).success().json();
     let other = other["backups"][0]["backup_id"].as_str().unwrap();
     let before = scene.contents();
-    scene.run(&["restore", "acme", "--backup", "nonsense"]).exits(2).says(&["invalid backup id"]);
+    scene
+        .run(&["restore", "acme", "--backup", "nonsense"])
+        .exits(2)
+        .says(&["invalid backup id"]);
     scene
         .run(&["restore", "acme", "--backup", other])
         .exits(2)
@@ -459,7 +568,10 @@ fn backups_that_are_others_or_damaged_are_refused_before_anything_is_changed() {
         .run(&["restore", "acme", "--backup", "acme_20200101_000000_aaaaaa"])
         .exits(4)
         .says(&["no backup acme_20200101_000000_aaaaaa"]);
-    scene.run(&["restore", "nobody"]).exits(4).says(&["no backup of tenant nobody"]);
+    scene
+        .run(&["restore", "nobody"])
+        .exits(4)
+        .says(&["no backup of tenant nobody"]);
     scene.run(&["restore", "acme", "--all"]).exits(2);
     let folder = scene.store.join("tenants/acme/backups").join(&id);
     let restores = count(db, "tenantctl.restores");
@@ -478,7 +590,11 @@ fn backups_that_are_others_or_damaged_are_refused_before_anything_is_changed() {
             let code = run.0.status.code().unwrap();
             let missing_manifest = damage.is_none() && member == "manifest.json";
             assert_eq!(code, if missing_manifest { 4 } else { 5 }, "{member}: {}", run.stderr());
-            assert!(missing_manifest || run.stderr().contains(&member), "{member}: {}", run.stderr());
+            assert!(
+                missing_manifest || run.stderr().contains(&member),
+                "{member}: {}",
+                run.stderr()
+            );
         }
         std::fs::write(&path, whole).unwrap();
     }
@@ -491,7 +607,10 @@ fn backups_that_are_others_or_damaged_are_refused_before_anything_is_changed() {
     let sum = |text: &str| tenantctl::backup::manifest::sha256(text.as_bytes());
     std::fs::write(folder.join("manifest.json"), &forged).unwrap();
     std::fs::write(folder.join("SHA256SUMS"), sums.replace(&sum(&manifest), &sum(&forged))).unwrap();
-    scene.run(&["restore", "acme"]).exits(5).says(&["manifest.json", "not the one that was written"]);
+    scene
+        .run(&["restore", "acme"])
+        .exits(5)
+        .says(&["manifest.json", "not the one that was written"]);
     let newer = manifest.replacen("\"format\": 1", "\"format\": 99", 1);
     std::fs::write(folder.join("manifest.json"), newer).unwrap();
     scene.run(&["restore", "acme"]).exits(4).says(&["format 99"]);
@@ -531,7 +650,10 @@ fn encrypted_backups_open_to_their_recipients_only() {
     scene.backup();
     let before = scene.contents();
     let restores = count(db, "tenantctl.restores");
-    scene.run(&["restore", "acme"]).exits(2).says(&["is encrypted", "--identity"]);
+    scene
+        .run(&["restore", "acme"])
+        .exits(2)
+        .says(&["is encrypted", "--identity"]);
     scene
         .run(&["restore", "acme", "--identity", "wrong.txt"])
         .exits(5)
@@ -586,7 +708,10 @@ fn interrupted_and_killed_restores_harm_nothing_and_the_next_one_clears_up() {
         if child.try_wait().unwrap().is_none() {
             stopped += 1;
             if interrupt {
-                std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+                std::process::Command::new("kill")
+                    .args(["-INT", &child.id().to_string()])
+                    .status()
+                    .unwrap();
             } else {
                 child.kill().unwrap();
             }
@@ -596,7 +721,10 @@ fn interrupted_and_killed_restores_harm_nothing_and_the_next_one_clears_up() {
             db.value("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tenantctl%'") == "0"
         });
         let after = scene.contents();
-        assert!(after == now || after == before, "round {round}: neither what was there nor what was backed up");
+        assert!(
+            after == now || after == before,
+            "round {round}: neither what was there nor what was backed up"
+        );
         if interrupt && output.status.code() == Some(130) && after == now {
             scene.is_tidy();
         }
@@ -623,7 +751,10 @@ fn dropping_a_tenant_drops_what_its_restores_have_kept() {
     assert_eq!(kept.len(), 2);
     let plan = db.run(&["drop", "acme", "--dry-run"]).success().stdout();
     for schema in &kept {
-        assert!(plan.contains(&format!("DROP SCHEMA IF EXISTS \"{}\"", schema[0])), "{plan}");
+        assert!(
+            plan.contains(&format!("DROP SCHEMA IF EXISTS \"{}\"", schema[0])),
+            "{plan}"
+        );
     }
     let json = db.run(&["-o", "json", "drop", "acme", "--yes"]).success().json();
     assert_eq!(json["dropped"][0]["kept_schemas"].as_array().unwrap().len(), 2);
@@ -649,7 +780,9 @@ fn an_admin_who_is_no_superuser_restores() {
             .finish()
     };
     run(&["init"]).success();
-    let json = run(&["-o", "json", "provision", "acme", "--tier", "enterprise"]).success().json();
+    let json = run(&["-o", "json", "provision", "acme", "--tier", "enterprise"])
+        .success()
+        .json();
     let made = &json["tenants"][0];
     let schema = made["schema_name"].as_str().unwrap();
     let url = db
@@ -674,7 +807,12 @@ fn an_admin_who_is_no_superuser_restores() {
     run(&["restore", "acme", "--drop-replaced"]).success();
     for id in ["acme", "copy"] {
         let secure = run(&["secure", id, "--dry-run"]).success();
-        assert!(secure.stderr().contains("nothing to do"), "{}{}", secure.stdout(), secure.stderr());
+        assert!(
+            secure.stderr().contains("nothing to do"),
+            "{}{}",
+            secure.stdout(),
+            secure.stderr()
+        );
     }
     run(&["drop", "acme", "copy", "--yes"]).success();
 }
@@ -683,10 +821,16 @@ fn an_admin_who_is_no_superuser_restores() {
 fn an_empty_cluster_is_rebuilt_from_a_store() {
     let scene = Scene::new("acme");
     let made = scene.db.provision(&["globex", "initech", "--tier", "basic"]);
-    sql(&made[0].url(&scene.db), "INSERT INTO portfolios (user_id, name) VALUES (gen_random_uuid(), 'g')").unwrap();
+    sql(
+        &made[0].url(&scene.db),
+        "INSERT INTO portfolios (user_id, name) VALUES (gen_random_uuid(), 'g')",
+    )
+    .unwrap();
     scene.backup();
     scene.run(&["backup", "--all"]).success();
-    let rows = scene.db.sql("SELECT tenant_id, schema_name, salt, tier, limits FROM tenantctl.tenants ORDER BY 1");
+    let rows = scene
+        .db
+        .sql("SELECT tenant_id, schema_name, salt, tier, limits FROM tenantctl.tenants ORDER BY 1");
     let before: Vec<_> = rows.iter().map(|row| contents(&scene.db, &row[1])).collect();
     let second = crate::support::start(&tenantctl::cluster::Options {
         settings: crate::support::fast(),
@@ -694,8 +838,12 @@ fn an_empty_cluster_is_rebuilt_from_a_store() {
     });
     let db = Db::on(&second);
     let store = format!("file://{}", scene.store.display());
-    db.run(&["restore", "--from-store", "--all"]).exits(2).says(&["needs a store"]);
-    db.run(&["restore", "--from-store", "--all", "--store", &store, "--dry-run"]).success().says(&["3 tenants would be restored"]);
+    db.run(&["restore", "--from-store", "--all"])
+        .exits(2)
+        .says(&["needs a store"]);
+    db.run(&["restore", "--from-store", "--all", "--store", &store, "--dry-run"])
+        .success()
+        .says(&["3 tenants would be restored"]);
     let json = db
         .run(&["-o", "json", "restore", "--from-store", "--all", "--store", &store])
         .success()
@@ -719,7 +867,16 @@ fn an_empty_cluster_is_rebuilt_from_a_store() {
     assert_eq!(sql(&url, "SELECT count(*) FROM portfolios").unwrap()[0][0], "4");
     // Once more: all of them are there.
     let json = db
-        .run(&["-o", "json", "restore", "--from-store", "acme", "globex", "--store", &store])
+        .run(&[
+            "-o",
+            "json",
+            "restore",
+            "--from-store",
+            "acme",
+            "globex",
+            "--store",
+            &store,
+        ])
         .success()
         .json();
     assert!(json["tenants"][0]["restored"].is_null(), "{json}");
@@ -741,10 +898,49 @@ fn a_backup_of_an_older_template_brings_its_version_along() {
     let current = second.value("SELECT sha256 FROM tenantctl.template_versions WHERE is_current");
     let store = format!("file://{}", scene.store.display());
     second.run(&["restore", "acme", "--store", &store]).success();
-    assert_eq!(second.value("SELECT sha256 FROM tenantctl.template_versions WHERE is_current"), current);
+    assert_eq!(
+        second.value("SELECT sha256 FROM tenantctl.template_versions WHERE is_current"),
+        current
+    );
     assert_ne!(
         second.value("SELECT v.sha256 FROM tenantctl.tenants t JOIN tenantctl.template_versions v ON v.version = t.template_version"),
         current
     );
     sound(&second, "acme");
+}
+
+#[test]
+fn a_drill_restores_compares_and_leaves_nothing() {
+    let scene = Scene::new("acme");
+    let db = &scene.db;
+    db.sql(&format!(
+        "SET ROLE tenantctl_owner; SET search_path = {0}; CREATE TYPE pair AS (a int, b text);
+         CREATE TABLE odd (n numeric, p pair, f float8, e text[]); INSERT INTO odd VALUES ('NaN', (1, 'x'), '-Infinity', ARRAY['a', NULL])",
+        scene.tenant.schema
+    ));
+    let id = scene.backup();
+    let before = scene.contents();
+    let run = scene
+        .run(&["-o", "json", "backup", "verify", "--restore-drill", &id])
+        .success();
+    assert_eq!(run.json()["verified"][0]["drilled"], true);
+    scene.is_tidy();
+    same(&scene.contents(), &before);
+    assert_eq!(db.value("SELECT drilled_at IS NOT NULL FROM tenantctl.backups"), "t");
+    assert_eq!(
+        db.value("SELECT string_agg(kind || ' ' || status, ',') FROM tenantctl.restores"),
+        "drill done"
+    );
+    // The tenant need not be there, and its contents are compared, not only counted.
+    let folder = scene.store.join("tenants/acme/backups").join(&id);
+    let manifest = std::fs::read_to_string(folder.join("manifest.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let tables = json["tables"].as_array().unwrap();
+    let checksum = tables.iter().find(|t| t["name"] == "trades").unwrap()["checksum"]
+        .as_str()
+        .unwrap();
+    assert_ne!(checksum, "0".repeat(32));
+    db.run(&["drop", "acme", "--yes"]).success();
+    scene.run(&["backup", "verify", "--restore-drill", &id]).success();
+    scene.is_tidy();
 }

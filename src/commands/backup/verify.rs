@@ -13,10 +13,11 @@ use crate::backup::manifest::{self, BackupId, damaged};
 use crate::backup::{inventory, verify};
 use crate::catalog::backups::{self, BackupRow};
 use crate::cli::BackupVerifyArgs;
-use crate::commands::{Context, Status};
+use crate::commands::{self, Context, Status};
 use crate::credentials::vault::Identities;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::backup::verified;
+use crate::restore;
 use crate::store::Store;
 use crate::ui::table::Grid;
 use crate::ui::{Render, Ui, bytes, count, milliseconds};
@@ -175,19 +176,21 @@ pub async fn run(ctx: &Context<'_>, args: &BackupVerifyArgs) -> Result<Status> {
     })
 }
 
-/// Restores a backup for trial.
+/// Restores a backup for trial, and compares.
 async fn drill(
-    _ctx: &Context<'_>,
+    ctx: &Context<'_>,
     subject: &Subject,
-    _found: &manifest::Found,
-    _identities: &Arc<Identities>,
-    _jobs: usize,
+    found: &manifest::Found,
+    identities: &Arc<Identities>,
+    jobs: usize,
 ) -> Result<()> {
-    // RESTORE DRILL: the trial restore is called here; its error becomes a finding.
-    Err(Error::new(
-        ErrorKind::Unsupported,
-        format!("backup {} cannot be restored for trial by this build", subject.id),
-    ))
+    let source = restore::Source {
+        store: Arc::clone(&subject.store),
+        manifest: Arc::new(found.manifest.clone()),
+        manifest_sha256: found.sha256.clone(),
+    };
+    let restorer = commands::restore::for_trial(ctx, Arc::clone(identities), jobs);
+    restorer.drill(&source).await.map(drop)
 }
 
 async fn one(

@@ -232,7 +232,11 @@ pub fn count_anew(wanted: &Wanted<'_>, tables: &BTreeSet<&str>) -> Sql {
             .text("DELETE FROM tenant_usage WHERE resource = ")
             .literal(limit.resource)
             .text(";\n");
-        if limit.is_due(wanted) { sql.text(limit.recount) } else { sql }
+        if limit.is_due(wanted) {
+            sql.text(limit.recount)
+        } else {
+            sql
+        }
     })
 }
 
