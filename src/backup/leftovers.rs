@@ -6,26 +6,31 @@ use super::lock::TenantLock;
 use crate::catalog::restores;
 use crate::error::Result;
 use crate::pg::apply::apply;
-use crate::pg::session::Session;
+use crate::pg::session::Connector;
 use crate::plan::restore::give_up;
 
+/// Dropping a schema that nobody uses; its files go at the end.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// A session that was killed may hold its locks for a moment yet.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
 impl TenantLock {
-    /// Drops the schemas that restores of this tenant were loading when they died, and marks these as failed. `session` is
-    /// another one than the lock's, in no transaction. Returns the schemas.
+    /// Drops the schemas that restores of this tenant were loading when they died, and marks these as failed. Returns the
+    /// schemas.
     ///
     /// # Errors
     /// When the registry cannot be read or a schema cannot be dropped; what is left is for the next run.
-    pub async fn clear_dead_restores(
-        &self,
-        session: &Session,
-        timeout: Duration,
-        lock_timeout: Duration,
-    ) -> Result<Vec<String>> {
+    pub async fn clear_dead_restores(&self, connector: &Connector) -> Result<Vec<String>> {
+        let dead = restores::unfinished(self.session(), self.tenant()).await?;
+        if dead.is_empty() {
+            return Ok(Vec::new());
+        }
+        let session = connector.connect().await?;
         let mut dropped = Vec::new();
-        for row in restores::unfinished(session, self.tenant()).await? {
+        for row in dead {
             let schema = row.staging_schema.unwrap_or_default();
-            let plan = give_up(row.restore_id, &schema, false, None, timeout, lock_timeout);
-            apply(session, &plan).await.map_err(|failure| failure.error)?;
+            let plan = give_up(row.restore_id, &schema, false, None, TIMEOUT, LOCK_TIMEOUT);
+            apply(&session, &plan).await.map_err(|failure| failure.error)?;
             tracing::info!(%schema, "a restore that died had left a schema, which is dropped");
             dropped.push(schema);
         }

@@ -6,8 +6,8 @@
 
 pub mod ddl;
 pub mod inventory;
-pub mod load;
 pub mod leftovers;
+pub mod load;
 pub mod lock;
 pub mod manifest;
 pub mod member;

@@ -556,6 +556,7 @@ impl Run {
     async fn back_up(&self, lock: &TenantLock, reader: &Session, tenant: &TenantId, started: Instant) -> Result<Done> {
         let writer = &self.writer;
         lock.clear_dead(&*writer.store).await?;
+        lock.clear_dead_restores(&writer.connector).await?;
         let seen = async {
             let source = self.source(reader).await?;
             let shown = snapshot::open(reader, &source, tenant, writer.keep_days).await?;

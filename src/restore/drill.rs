@@ -41,8 +41,7 @@ impl Restorer {
         let tenant = &manifest.tenant.tenant_id;
         let lock = TenantLock::take(&self.connector, tenant).await?;
         let session = self.connector.connect().await?;
-        lock.clear_dead_restores(&session, self.timeout, self.lock_timeout)
-            .await?;
+        lock.clear_dead_restores(&self.connector).await?;
         let checked = self.check(&session, source, true).await?;
         let staged = Staged {
             restore: checked.restore,

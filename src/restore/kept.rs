@@ -27,8 +27,7 @@ impl Restorer {
         let started = Instant::now();
         let lock = TenantLock::take(&self.connector, &row.tenant_id).await?;
         let session = self.connector.connect().await?;
-        lock.clear_dead_restores(&session, self.timeout, self.lock_timeout)
-            .await?;
+        lock.clear_dead_restores(&self.connector).await?;
         self.refuse_what_cannot_be(&session, row).await?;
         let last = latest(&session, &row.tenant_id).await?;
         let mut done = match &last.tables {
@@ -202,8 +201,7 @@ impl Restorer {
     pub async fn drop_replaced(&self, tenant: &TenantId, schemas: &[String]) -> Result<()> {
         let lock = TenantLock::take(&self.connector, tenant).await?;
         let session = self.connector.connect().await?;
-        lock.clear_dead_restores(&session, self.timeout, self.lock_timeout)
-            .await?;
+        lock.clear_dead_restores(&self.connector).await?;
         let names: Vec<&str> = schemas.iter().map(String::as_str).collect();
         let outside = tenants::outside_dependants(&session, &names).await?;
         if let Some((schema, objects)) = outside.into_iter().next() {

@@ -228,8 +228,7 @@ impl Restorer {
         let started = Instant::now();
         let lock = TenantLock::take(&self.connector, target.id()).await?;
         let session = self.connector.connect().await?;
-        lock.clear_dead_restores(&session, self.timeout, self.lock_timeout)
-            .await?;
+        lock.clear_dead_restores(&self.connector).await?;
         if let Target::Replace(row) | Target::Tables(row, _) = target {
             self.refuse_what_cannot_be(&session, row).await?;
         }
