@@ -320,7 +320,11 @@ SET maintenance_work_mem = ",
             }
         }
         keys_and_indexes.append(&mut others);
-        (Jobs::new(tables, &self.manifest), keys_and_indexes)
+        let sessions = self.jobs.max(1) as u64;
+        (
+            Jobs::new(tables, &self.manifest, sessions, hyper),
+            keys_and_indexes,
+        )
     }
 }
 
@@ -367,6 +371,8 @@ struct TableWork {
 enum Task {
     /// Table and part.
     Load(usize, usize),
+    /// All parts of a table, one after the other and frozen.
+    LoadWhole(usize),
     Build(usize, Build),
     /// Keys of indexes, statistics.
     Finish(usize),
@@ -389,14 +395,21 @@ struct State {
 }
 
 impl Jobs {
-    fn new(mut tables: Vec<TableWork>, manifest: &Manifest) -> Self {
+    fn new(mut tables: Vec<TableWork>, manifest: &Manifest, sessions: u64, hyper: &BTreeSet<&str>) -> Self {
         let mut ready = Vec::new();
+        let total: u64 = tables.iter().map(|table| table.weight).sum();
         let (mut loads_left, mut builds_left) = (0, 0);
         for (place, table) in tables.iter_mut().enumerate() {
             table.builds_left = table.builds.len();
             builds_left += table.builds.len();
             loads_left += table.parts_left;
-            if table.parts_left > 0 {
+            let name = manifest.tables[table.table].name.as_str();
+            if table.parts_left > 0 && !hyper.contains(name) && table.weight.saturating_mul(sessions - 1) <= 2 * (total - table.weight) {
+                // The others are busy for at least as long with other tables and their indexes.
+                loads_left -= table.parts_left - 1;
+                table.parts_left = 1;
+                ready.push((table.weight.saturating_add(1), Task::LoadWhole(place)));
+            } else if table.parts_left > 0 {
                 // As heavy as its table, so that the table whose indexes take longest is loaded first.
                 let parts = 0..manifest.tables[table.table].parts.len();
                 ready.extend(parts.map(|part| (table.weight.saturating_add(1), Task::Load(place, part))));
@@ -470,7 +483,11 @@ impl Jobs {
         match task {
             Task::Load(place, part) => {
                 let table = self.lock().tables[*place].table;
-                load_part(stage, session, table, *part).await
+                load_part(stage, session, table, *part, false).await
+            }
+            Task::LoadWhole(place) => {
+                let table = self.lock().tables[*place].table;
+                load_whole(stage, session, table).await
             }
             Task::Build(_, build) => {
                 // Towards the end there are more sessions than indexes: then several work on one.
@@ -525,7 +542,7 @@ impl State {
 
     fn done(&mut self, task: &Task) {
         match task {
-            Task::Load(place, _) => {
+            Task::Load(place, _) | Task::LoadWhole(place) => {
                 self.loads_left -= 1;
                 self.tables[*place].parts_left -= 1;
                 if self.tables[*place].parts_left == 0 {
@@ -545,8 +562,22 @@ impl State {
     }
 }
 
+/// A table by one session, in a transaction that empties it first: its rows then come frozen, and need to be written but
+/// once. Returns how many there were.
+async fn load_whole(stage: &Stage, session: &Session, table: usize) -> Result<u64> {
+    let name = &stage.manifest.tables[table].name;
+    let sql = Sql::new("BEGIN;\nTRUNCATE ONLY ").qualified(&stage.schema, name);
+    session.batch(&sql, &format!("empty table {name}")).await?;
+    let mut rows = 0;
+    for part in 0..stage.manifest.tables[table].parts.len() {
+        rows += load_part(stage, session, table, part, true).await?;
+    }
+    session.batch(&Sql::new("COMMIT"), &format!("load table {name}")).await?;
+    Ok(rows)
+}
+
 /// One part into its table. Returns its rows.
-async fn load_part(stage: &Stage, session: &Session, table: usize, part: usize) -> Result<u64> {
+async fn load_part(stage: &Stage, session: &Session, table: usize, part: usize, freeze: bool) -> Result<u64> {
     let manifest = &stage.manifest;
     let table = &manifest.tables[table];
     let part = &table.parts[part];
@@ -558,10 +589,12 @@ async fn load_part(stage: &Stage, session: &Session, table: usize, part: usize) 
     if !table.columns.is_empty() {
         sql = sql.text(")");
     }
-    let sql = sql.text(match table.format {
-        RowFormat::Binary => " FROM STDIN (FORMAT binary)",
-        RowFormat::Text => " FROM STDIN (FORMAT text)",
-    });
+    let sql = sql
+        .text(match table.format {
+            RowFormat::Binary => " FROM STDIN (FORMAT binary",
+            RowFormat::Text => " FROM STDIN (FORMAT text",
+        })
+        .text(if freeze { ", FREEZE)" } else { ")" });
     let mut reader = MemberReader::open(
         stage.store.as_ref(),
         &manifest.backup_id,
