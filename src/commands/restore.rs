@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -151,8 +153,36 @@ pub async fn run(ctx: &Context<'_>, args: &RestoreArgs) -> Result<Status> {
         Target::New(_) => Some(passwords.open(ctx)?),
         _ => None,
     };
-    let result = restorer.restore(&source, &target, ledger.as_deref()).await;
+    let result = follow(ctx, &restorer, &source, &target, ledger.as_deref()).await;
     tell(ctx, target.id(), result, &passwords, ledger.as_deref()).await
+}
+
+/// Restores, and shows how far it is.
+async fn follow(
+    ctx: &Context<'_>,
+    restorer: &Restorer,
+    source: &Source,
+    target: &Target,
+    ledger: Option<&Ledger>,
+) -> Result<Restored> {
+    let counters = Arc::clone(&restorer.counters);
+    let parts = source.manifest.tables.iter().flat_map(|table| &table.parts);
+    let progress = ctx.ui.byte_progress(parts.map(|part| part.member.raw_bytes).sum());
+    let mut tick = tokio::time::interval(Duration::from_millis(200));
+    let restoring = restorer.restore(source, target, ledger);
+    tokio::pin!(restoring);
+    let result = loop {
+        tokio::select! {
+            result = &mut restoring => break result,
+            _ = tick.tick() => {
+                let built = counters.built.load(Ordering::Relaxed);
+                let message = format!("restoring, {built} indexes built");
+                progress.set(counters.bytes.load(Ordering::Relaxed), message);
+            }
+        }
+    };
+    progress.finish();
+    result
 }
 
 /// What restores tenants, as the configuration and the flags want it.

@@ -321,10 +321,7 @@ SET maintenance_work_mem = ",
         }
         keys_and_indexes.append(&mut others);
         let sessions = self.jobs.max(1) as u64;
-        (
-            Jobs::new(tables, &self.manifest, sessions, hyper),
-            keys_and_indexes,
-        )
+        (Jobs::new(tables, &self.manifest, sessions, hyper), keys_and_indexes)
     }
 }
 
@@ -404,7 +401,10 @@ impl Jobs {
             builds_left += table.builds.len();
             loads_left += table.parts_left;
             let name = manifest.tables[table.table].name.as_str();
-            if table.parts_left > 0 && !hyper.contains(name) && table.weight.saturating_mul(sessions - 1) <= 2 * (total - table.weight) {
+            if table.parts_left > 0
+                && !hyper.contains(name)
+                && table.weight.saturating_mul(sessions - 1) <= 2 * (total - table.weight)
+            {
                 // The others are busy for at least as long with other tables and their indexes.
                 loads_left -= table.parts_left - 1;
                 table.parts_left = 1;
@@ -572,7 +572,9 @@ async fn load_whole(stage: &Stage, session: &Session, table: usize) -> Result<u6
     for part in 0..stage.manifest.tables[table].parts.len() {
         rows += load_part(stage, session, table, part, true).await?;
     }
-    session.batch(&Sql::new("COMMIT"), &format!("load table {name}")).await?;
+    session
+        .batch(&Sql::new("COMMIT"), &format!("load table {name}"))
+        .await?;
     Ok(rows)
 }
 
