@@ -1172,7 +1172,7 @@ mod tests {
             assert!(text.contains(part), "{part} not in\n{text}");
         }
         // What limits are held against came with the backup.
-        assert!(!text.contains("DELETE FROM tenant_usage"), "{text}");
+        assert!(!text.contains("SELECT 'portfolios', ''"), "{text}");
     }
 
     #[test]

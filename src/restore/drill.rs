@@ -9,7 +9,6 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::stage::joined;
 use super::{Restorer, Source, Staged, milliseconds};
-use crate::backup::lock::TenantLock;
 use crate::backup::manifest::{RowFormat, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::apply::apply;
@@ -37,11 +36,19 @@ impl Restorer {
     /// Kind `store` when a table's rows are not those that were backed up; otherwise as [`Restorer::restore`].
     pub async fn drill(&self, source: &Source) -> Result<Drill> {
         let started = Instant::now();
+        let tenant = &source.manifest.tenant.tenant_id;
+        let rows = self.locked(tenant, self.drill_locked(source)).await?;
+        Ok(Drill {
+            tables: source.manifest.tables.len(),
+            rows,
+            duration_ms: milliseconds(started),
+        })
+    }
+
+    async fn drill_locked(&self, source: &Source) -> Result<u64> {
         let manifest = &source.manifest;
         let tenant = &manifest.tenant.tenant_id;
-        let lock = TenantLock::take(&self.connector, tenant).await?;
         let session = self.connector.connect().await?;
-        lock.clear_dead_restores(&self.connector).await?;
         let checked = self.check(&session, source, true).await?;
         let staged = Staged {
             restore: checked.restore,
@@ -68,14 +75,7 @@ impl Restorer {
         };
         let result = compared.await;
         self.abandon(&staged, result.as_ref().err()).await;
-        if let Err(error) = lock.release().await {
-            tracing::info!(%error, "the tenant's lock is released with its session");
-        }
-        Ok(Drill {
-            tables: manifest.tables.len(),
-            rows: result?,
-            duration_ms: milliseconds(started),
-        })
+        result
     }
 }
 

@@ -6,7 +6,6 @@ use uuid::Uuid;
 
 use super::apply::restored;
 use super::{Becoming, Restored, Restorer, drop_after, milliseconds, modules_changed};
-use crate::backup::lock::TenantLock;
 use crate::catalog::restores::{self, KeptSchema, KeptSequences, RestoreRow};
 use crate::catalog::tenants::{self, TenantRow};
 use crate::catalog::{standard, template};
@@ -25,20 +24,19 @@ impl Restorer {
     /// Kind `not_found` when nothing is kept; otherwise as [`Restorer::restore`].
     pub async fn undo(&self, row: &TenantRow) -> Result<Restored> {
         let started = Instant::now();
-        let lock = TenantLock::take(&self.connector, &row.tenant_id).await?;
+        let mut done = self.locked(&row.tenant_id, self.undo_locked(row)).await?;
+        done.duration_ms = milliseconds(started);
+        Ok(done)
+    }
+
+    async fn undo_locked(&self, row: &TenantRow) -> Result<Restored> {
         let session = self.connector.connect().await?;
-        lock.clear_dead_restores(&self.connector).await?;
         self.refuse_what_cannot_be(&session, row).await?;
         let last = latest(&session, &row.tenant_id).await?;
-        let mut done = match &last.tables {
-            None => self.undo_schema(&session, row, &last).await?,
-            Some(tables) => self.undo_tables(&session, row, &last, tables).await?,
-        };
-        done.duration_ms = milliseconds(started);
-        if let Err(error) = lock.release().await {
-            tracing::info!(%error, "the tenant's lock is released with its session");
+        match &last.tables {
+            None => self.undo_schema(&session, row, &last).await,
+            Some(tables) => self.undo_tables(&session, row, &last, tables).await,
         }
-        Ok(done)
     }
 
     /// The plan of [`Restorer::undo`].
@@ -199,9 +197,11 @@ impl Restorer {
     /// # Errors
     /// What the server refused; all of it is there still then.
     pub async fn drop_replaced(&self, tenant: &TenantId, schemas: &[String]) -> Result<()> {
-        let lock = TenantLock::take(&self.connector, tenant).await?;
+        self.locked(tenant, self.drop_locked(tenant, schemas)).await
+    }
+
+    async fn drop_locked(&self, tenant: &TenantId, schemas: &[String]) -> Result<()> {
         let session = self.connector.connect().await?;
-        lock.clear_dead_restores(&self.connector).await?;
         let names: Vec<&str> = schemas.iter().map(String::as_str).collect();
         let outside = tenants::outside_dependants(&session, &names).await?;
         if let Some((schema, objects)) = outside.into_iter().next() {
@@ -213,11 +213,7 @@ impl Restorer {
             .with_hint("They would go with it. Drop or change them first if that is meant."));
         }
         let plan = plans::drop_replaced(tenant, schemas, self.timeout, self.lock_timeout);
-        apply(&session, &plan).await.map_err(|failure| failure.error)?;
-        if let Err(error) = lock.release().await {
-            tracing::info!(%error, "the tenant's lock is released with its session");
-        }
-        Ok(())
+        apply(&session, &plan).await.map_err(|failure| failure.error)
     }
 }
 

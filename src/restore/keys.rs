@@ -63,9 +63,31 @@ pub(super) fn part(statement: &str) -> Option<Key> {
         return None;
     }
     let deferrable: String = deferrable.iter().map(|word| format!(" {word}")).collect();
+    let index = [
+        "CREATE UNIQUE INDEX ",
+        name,
+        " ON ",
+        &table,
+        " ",
+        columns,
+        &included,
+        nulls,
+        &options,
+    ];
+    let constraint = [
+        "ALTER TABLE ",
+        &table,
+        " ADD CONSTRAINT ",
+        name,
+        " ",
+        kind,
+        " USING INDEX ",
+        name,
+        &deferrable,
+    ];
     Some(Key {
-        index: format!("CREATE UNIQUE INDEX {name} ON {table} {columns}{included}{nulls}{options}"),
-        constraint: format!("ALTER TABLE {table} ADD CONSTRAINT {name} {kind} USING INDEX {name}{deferrable}"),
+        index: index.concat(),
+        constraint: constraint.concat(),
     })
 }
 

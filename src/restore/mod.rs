@@ -12,6 +12,7 @@ mod stage;
 mod tables;
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -226,44 +227,52 @@ impl Restorer {
     /// Whatever kept it from being done. The tenant is as it was then, unless the error is an uncertain one.
     pub async fn restore(&self, source: &Source, target: &Target, ledger: Option<&Ledger>) -> Result<Restored> {
         let started = Instant::now();
-        let lock = TenantLock::take(&self.connector, target.id()).await?;
+        let mut restored = self
+            .locked(target.id(), self.restore_locked(source, target, ledger))
+            .await?;
+        restored.duration_ms = milliseconds(started);
+        Ok(restored)
+    }
+
+    /// Does something under a tenant's lock, once what restores of it that died have left is cleared away.
+    async fn locked<T>(&self, tenant: &TenantId, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let lock = TenantLock::take(&self.connector, tenant).await?;
+        let result = match lock.clear_dead_restores(&self.connector).await {
+            Ok(_) => work.await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = lock.release().await {
+            tracing::info!(%error, "the tenant's lock is released with its session");
+        }
+        result
+    }
+
+    async fn restore_locked(&self, source: &Source, target: &Target, ledger: Option<&Ledger>) -> Result<Restored> {
         let session = self.connector.connect().await?;
-        lock.clear_dead_restores(&self.connector).await?;
         if let Target::Replace(row) | Target::Tables(row, _) = target {
             self.refuse_what_cannot_be(&session, row).await?;
         }
-        let checked = self.check(&session, source, target.kind() == "drill").await?;
+        let checked = self.check(&session, source, false).await?;
         let becoming = self.becoming(&session, source, target).await?;
         let tables = match target {
             Target::Tables(_, tables) => tables.as_slice(),
             _ => &[],
         };
-        let doing = self.begin(&session, source, target, tables, &checked).await;
         let staged = Staged {
             restore: checked.restore,
             schema: checked.stage.schema.clone(),
         };
-        let result = match doing {
+        let result = match self.begin(&session, source, target, tables, &checked).await {
             Ok(()) => {
                 self.load_and_apply(&session, source, target, checked, &becoming, ledger)
                     .await
             }
             Err(error) => Err(error),
         };
-        let result = match result {
-            Ok(mut restored) => {
-                restored.duration_ms = milliseconds(started);
-                Ok(restored)
-            }
-            Err(error) => {
-                if !error.is_uncertain() {
-                    self.abandon(&staged, Some(&error)).await;
-                }
-                Err(error)
-            }
-        };
-        if let Err(error) = lock.release().await {
-            tracing::info!(%error, "the tenant's lock is released with its session");
+        if let Err(error) = &result
+            && !error.is_uncertain()
+        {
+            self.abandon(&staged, Some(error)).await;
         }
         result
     }
@@ -541,7 +550,7 @@ impl Restorer {
                 .put_tables(session, source, row, &named, &staging, close, rows)
                 .await;
         }
-        self.prepare(session, &staging, becoming, &source.manifest).await?;
+        self.complete(session, &staging, becoming, &source.manifest).await?;
         self.verify(session, &staging, &source.manifest, rows).await?;
         if self.interrupt.requested() {
             return Err(Error::interrupted());
@@ -557,7 +566,7 @@ impl Restorer {
     }
 
     /// What tenantctl adds to every tenant, and counts that limits need, while nobody waits.
-    async fn prepare(&self, session: &Session, staging: &str, becoming: &Becoming, manifest: &Manifest) -> Result<()> {
+    async fn complete(&self, session: &Session, staging: &str, becoming: &Becoming, manifest: &Manifest) -> Result<()> {
         self.add_standard(session, staging).await?;
         let wanted = becoming.wanted(staging);
         let uncounted = plans::uncounted(&wanted, &manifest.tenant.limits);
