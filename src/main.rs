@@ -9,11 +9,8 @@ use tenantctl::interrupt::Interrupt;
 fn main() -> ExitCode {
     // Usage errors exit with 2, help and version with 0, as clap does.
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-    {
+    // As many threads as processors: a backup compresses on them.
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "cannot start");
