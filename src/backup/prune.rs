@@ -240,6 +240,7 @@ mod tests {
             from_replica: None,
             verified_at: None,
             drilled_at: None,
+            error_id: None,
         }
     }
 

@@ -54,6 +54,8 @@ pub struct BackupRow {
     pub verified_at: Option<String>,
     /// When it was last restored for trial.
     pub drilled_at: Option<String>,
+    /// Of a failed one: the id of the error, as in the operation log; none where it died and told nobody.
+    pub error_id: Option<String>,
 }
 
 fn columns() -> Sql {
@@ -65,7 +67,8 @@ fn columns() -> Sql {
     COALESCE(b.expires_at <= pg_catalog.now(), false) AS expired,
     b.raw_bytes, b.stored_bytes, b.rows, b.duration_ms, b.manifest_sha256, b.encrypted, b.from_replica,
     pg_catalog.to_char(b.verified_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS verified_at,
-    pg_catalog.to_char(b.drilled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS drilled_at
+    pg_catalog.to_char(b.drilled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS drilled_at,
+    b.error_id::text AS error_id
 FROM tenantctl.backups b ",
     )
 }
@@ -94,6 +97,7 @@ fn row(row: &Row) -> Result<BackupRow> {
         from_replica: column(row, "from_replica")?,
         verified_at: column(row, "verified_at")?,
         drilled_at: column(row, "drilled_at")?,
+        error_id: column(row, "error_id")?,
     })
 }
 
