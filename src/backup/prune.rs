@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::inventory::Inventory;
 use super::lock::{TenantLock, clear};
 use super::manifest::BackupId;
-use crate::catalog::backups::BackupRow;
+use crate::catalog::backups::{self, BackupRow};
 use crate::error::Result;
 use crate::pg::session::Session;
 use crate::plan::backup::{failed, forget, withdrawn};
@@ -123,7 +123,9 @@ pub fn plan(
             .is_none_or(|modified| clock.duration_since(modified).is_ok_and(|age| age > ORPHAN_AGE));
         // What this database knows to have failed has nobody writing it, however young it is.
         let given_up = row.is_some_and(|row| row.status == "failed");
-        if (old || given_up) && !is_busy(&broken.id) {
+        // What it counts as good has lost its manifest: that is for somebody to look at while it is to be kept.
+        let wanted = row.is_some_and(|row| row.status == "done" && !row.expired);
+        if (old || given_up) && !wanted && !is_busy(&broken.id) {
             add(&broken.id, Reason::Orphan, broken.bytes, None);
         }
     }
@@ -131,12 +133,17 @@ pub fn plan(
 }
 
 /// Removes one, under its tenant's lock: it counts as good no more, then its manifest goes, then its members, then its row.
-/// `registry` is a session beside the lock's, so that each step holds before the next is taken.
+/// `registry` is a session beside the lock's, so that each step holds before the next is taken. False when there was no
+/// reason any more: the plan was made before the lock was there.
 ///
 /// # Errors
 /// What the store or the server refused; what is left is no good backup in anybody's eyes, and goes with the next run.
-pub async fn remove(_lock: &TenantLock, registry: &Session, store: &dyn Store, removal: &Removal) -> Result<()> {
+pub async fn remove(_lock: &TenantLock, registry: &Session, store: &dyn Store, removal: &Removal) -> Result<bool> {
     let (id, doing) = (&removal.backup_id, format!("prune backup {}", removal.backup_id));
+    let status = backups::find_one(registry, id).await?.map(|row| row.status);
+    if !still_holds(removal.reason, status.as_deref()) {
+        return Ok(false);
+    }
     if removal.reason == Reason::Expired {
         registry.batch(&withdrawn(id.as_str()), &doing).await?;
     }
@@ -147,7 +154,17 @@ pub async fn remove(_lock: &TenantLock, registry: &Session, store: &dyn Store, r
         Reason::Dead => failed(id.as_str(), None),
         _ => forget(id.as_str()),
     };
-    registry.batch(&last, &doing).await
+    registry.batch(&last, &doing).await?;
+    Ok(true)
+}
+
+/// Whether a reason still holds, by what the registry says of the backup once nobody else is at work on its tenant.
+fn still_holds(reason: Reason, status: Option<&str>) -> bool {
+    match reason {
+        // It may have been finished, or cleared away, since it was looked at.
+        Reason::Dead => status == Some("running"),
+        Reason::Expired | Reason::Orphan | Reason::Missing => status != Some("running"),
+    }
 }
 
 #[cfg(test)]
@@ -301,6 +318,16 @@ mod tests {
     }
 
     #[test]
+    fn what_was_finished_since_it_was_looked_at_stays() {
+        assert!(still_holds(Reason::Dead, Some("running")));
+        for status in [Some("done"), Some("failed"), None] {
+            assert!(!still_holds(Reason::Dead, status), "{status:?}");
+            assert!(still_holds(Reason::Expired, status), "{status:?}");
+        }
+        assert!(!still_holds(Reason::Orphan, Some("running")));
+    }
+
+    #[test]
     fn what_has_no_manifest_goes_after_a_day_or_once_it_is_known_to_have_failed() {
         let clock = SystemTime::now();
         let inventory = Inventory {
@@ -316,6 +343,15 @@ mod tests {
         assert_eq!(
             told(&[row("a", 1, "failed", false)], &inventory, &["b"], clock),
             [all("01"), all("02")]
+        );
+        assert_eq!(
+            told(&[row("a", 2, "done", false)], &inventory, &["b"], clock),
+            [],
+            "a good one that has lost its manifest is for somebody to look at"
+        );
+        assert_eq!(
+            told(&[row("a", 2, "done", true)], &inventory, &["b"], clock),
+            [all("02")]
         );
         let mut damaged = inventory;
         for broken in &mut damaged.broken {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::open_store;
 use crate::backup::inventory;
 use crate::backup::lock::TenantLock;
+use crate::backup::manifest::BackupId;
 use crate::backup::prune::{Removal, plan, remove};
 use crate::catalog::backups;
 use crate::cli::BackupPruneArgs;
@@ -52,7 +53,9 @@ pub async fn run(ctx: &Context<'_>, args: &BackupPruneArgs) -> Result<Status> {
     let ids: Vec<TenantId> = args.tenants.iter().map(|t| t.parse()).collect::<Result<_>>()?;
     let store = open_store(ctx, args.store.store.as_deref()).await?;
     let session = ctx.settings.registry(true).await?;
-    store.probe().await?;
+    if args.yes {
+        store.probe().await?;
+    }
     let mut rows = backups::list(&session, &ids).await?;
     rows.retain(|row| row.store == store.url());
     let inventory = inventory::read(&*store, &ids).await?;
@@ -80,12 +83,14 @@ pub async fn run(ctx: &Context<'_>, args: &BackupPruneArgs) -> Result<Status> {
         }
     }
     for tenant in &busy {
-        ctx.ui.note(&format!(
-            "tenant {tenant} is left alone: a backup or restore of it is under way"
-        ));
+        left_alone(ctx, tenant);
     }
     let removals = plan(&rows, &inventory, &busy, &now, SystemTime::now());
-    for broken in inventory.broken.iter().filter(|broken| !broken.unfinished) {
+    let wanted = |id: &BackupId| {
+        rows.iter()
+            .any(|row| row.backup_id == *id && row.status == "done" && !row.expired)
+    };
+    for broken in inventory.broken.iter().filter(|b| !b.unfinished || wanted(&b.id)) {
         ctx.ui
             .warn(&format!("{}; it is left where it is", broken.error.message()));
     }
@@ -116,10 +121,17 @@ pub async fn run(ctx: &Context<'_>, args: &BackupPruneArgs) -> Result<Status> {
             break;
         }
         let done = async {
-            let lock = TenantLock::take(connector, &tenant).await?;
+            let lock = match TenantLock::take(connector, &tenant).await {
+                Err(error) if error.kind() == ErrorKind::InUse => {
+                    left_alone(ctx, &tenant);
+                    return Ok(());
+                }
+                taken => taken?,
+            };
             for removal in removals {
-                remove(&lock, &session, &*store, &removal).await?;
-                removed.push(removal);
+                if remove(&lock, &session, &*store, &removal).await? {
+                    removed.push(removal);
+                }
             }
             lock.release().await.map(drop)
         };
@@ -143,6 +155,12 @@ pub async fn run(ctx: &Context<'_>, args: &BackupPruneArgs) -> Result<Status> {
     ctx.ui
         .note(&format!("{} removed, {} freed", count(n, "backup"), bytes(bytes_freed)));
     Ok(ended(n, &errors))
+}
+
+fn left_alone(ctx: &Context<'_>, tenant: &TenantId) {
+    ctx.ui.note(&format!(
+        "tenant {tenant} is left alone: a backup or restore of it is under way"
+    ));
 }
 
 fn ended(removed: usize, errors: &[Error]) -> Status {
