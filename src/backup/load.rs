@@ -30,6 +30,8 @@ SET LOCAL statement_timeout = 0;
 SET LOCAL row_security = off;
 SET LOCAL DateStyle = 'ISO, MDY';
 SET LOCAL IntervalStyle = 'postgres';
+SET LOCAL array_nulls = on;
+SET LOCAL xmloption = content;
 SET LOCAL search_path = ",
     );
     text.push_str(&format!("{}, pg_temp;\n", ident(schema)));

@@ -286,6 +286,7 @@ async fn pin_settings(client: &Client, limits: SessionLimits, discreet: bool) ->
         .text(
             "; SET row_security = off; SET standard_conforming_strings = on; SET client_min_messages = warning;
 SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET client_encoding = 'UTF8';
+SET extra_float_digits = 1; SET array_nulls = on; SET xmloption = content; SET quote_all_identifiers = off;
 SELECT pg_catalog.current_setting('server_version_num') AS version_num,
     pg_catalog.current_setting('server_version') AS version,
     pg_catalog.current_database() AS database,
