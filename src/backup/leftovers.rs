@@ -16,23 +16,29 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl TenantLock {
     /// Drops the schemas that restores of this tenant were loading when they died, and marks these as failed. Returns the
-    /// schemas.
+    /// schemas. What cannot be dropped is left to the next run: it is in nobody's way.
     ///
     /// # Errors
-    /// When the registry cannot be read or a schema cannot be dropped; what is left is for the next run.
+    /// When the registry cannot be read.
     pub async fn clear_dead_restores(&self, connector: &Connector) -> Result<Vec<String>> {
         let dead = restores::unfinished(self.session(), self.tenant()).await?;
-        if dead.is_empty() {
-            return Ok(Vec::new());
-        }
-        let session = connector.connect().await?;
         let mut dropped = Vec::new();
         for row in dead {
             let schema = row.staging_schema.unwrap_or_default();
             let plan = give_up(row.restore_id, &schema, false, None, TIMEOUT, LOCK_TIMEOUT);
-            apply(&session, &plan).await.map_err(|failure| failure.error)?;
-            tracing::info!(%schema, "a restore that died had left a schema, which is dropped");
-            dropped.push(schema);
+            let cleared = async {
+                let session = connector.connect().await?;
+                apply(&session, &plan).await.map_err(|failure| failure.error)
+            };
+            match cleared.await {
+                Ok(_) => {
+                    tracing::info!(%schema, "a restore that died had left a schema, which is dropped");
+                    dropped.push(schema);
+                }
+                Err(why) => {
+                    tracing::warn!(%schema, %why, cause = why.cause(), "what a restore that died has left could not be dropped");
+                }
+            }
         }
         Ok(dropped)
     }

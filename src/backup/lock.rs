@@ -73,21 +73,28 @@ impl TenantLock {
     }
 
     /// Removes from a store what backups of this tenant that died have left there, and marks them as failed. Those in other
-    /// stores are left to whoever opens these. Returns what was cleared away.
+    /// stores are left to whoever opens these, and what this store does not let go of to the next run: credentials that
+    /// may write and not delete are no reason to go without a backup. Returns what was cleared away.
     ///
     /// # Errors
-    /// When the store or the registry refuses; what is left is for the next run.
+    /// When the registry refuses.
     pub async fn clear_dead(&self, store: &dyn Store) -> Result<Vec<BackupRow>> {
-        let mut dead = backups::unfinished(&self.session, &self.tenant).await?;
-        dead.retain(|row| row.store == store.url());
-        for row in &dead {
-            clear(store, &row.backup_id).await?;
+        let mut cleared = Vec::new();
+        for row in backups::unfinished(&self.session, &self.tenant).await? {
+            if row.store != store.url() {
+                continue;
+            }
+            if let Err(why) = clear(store, &row.backup_id).await {
+                tracing::warn!(backup = %row.backup_id, %why, cause = why.cause(), "what a backup that died has left could not be removed");
+                continue;
+            }
             let doing = format!("mark backup {} as failed", row.backup_id);
             self.session
                 .batch(&failed(row.backup_id.as_str(), None), &doing)
                 .await?;
+            cleared.push(row);
         }
-        Ok(dead)
+        Ok(cleared)
     }
 }
 
