@@ -1,8 +1,16 @@
 //! The parameters in the driver's own types.
 
+use std::time::Duration;
+
 use tokio_postgres::config as driver;
 
 use super::{ChannelBinding, ConnInfo, Keepalives, LoadBalanceHosts, SslMode, SslNegotiation};
+
+/// How long a session may be silent before it is probed. The system's two hours are too long for sessions that hold a lock
+/// while others read for hours: firewalls and load balancers forget a silent connection after some minutes.
+const KEEPALIVES_IDLE: Duration = Duration::from_secs(60);
+/// Between probes that get no answer.
+const KEEPALIVES_INTERVAL: Duration = Duration::from_secs(15);
 
 impl ConnInfo {
     /// The driver's configuration for one host. The user's `application_name` wins over the caller's, as with psql.
@@ -62,12 +70,8 @@ impl ConnInfo {
             user_timeout,
         } = &self.keepalives;
         config.keepalives(*enabled);
-        if let Some(idle) = idle {
-            config.keepalives_idle(*idle);
-        }
-        if let Some(interval) = interval {
-            config.keepalives_interval(*interval);
-        }
+        config.keepalives_idle(idle.unwrap_or(KEEPALIVES_IDLE));
+        config.keepalives_interval(interval.unwrap_or(KEEPALIVES_INTERVAL));
         if let Some(count) = count {
             config.keepalives_retries(*count);
         }

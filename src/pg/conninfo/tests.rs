@@ -370,7 +370,7 @@ fn durations_and_keepalives() {
         (seconds(6), Some(7))
     );
     assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_millis(1500)));
-    // Zero is the system's default to libpq, and an error to the system.
+    // Zero is the default to libpq, and an error to the system.
     let info = resolve(
         "user=u host=h keepalives_idle=0 keepalives_interval=-1 keepalives_count=0",
         &[],
@@ -380,6 +380,12 @@ fn durations_and_keepalives() {
         idle, interval, count, ..
     } = info.keepalives;
     assert_eq!((idle, interval, count), (None, None, None));
+    // The driver's own default for the first is two hours.
+    let config = info.to_driver(0, "a");
+    assert_eq!(
+        (Some(config.get_keepalives_idle()), config.get_keepalives_interval()),
+        (seconds(60), seconds(15))
+    );
 }
 
 #[test]
