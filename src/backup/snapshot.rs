@@ -73,8 +73,7 @@ pub struct Shown {
 impl Shown {
     /// The names of its hypertables.
     pub fn hypertable_names(&self) -> BTreeSet<String> {
-        let found = self.hypertables.iter().map(|h| h.time.table.clone());
-        found.chain(self.origin.hypertables.iter().cloned()).collect()
+        self.hypertables.iter().map(|h| h.time.table.clone()).collect()
     }
 }
 
