@@ -116,7 +116,7 @@ pub struct Manifest {
     pub created_at: String,
     /// When `backup prune` may remove it, ISO 8601 in UTC.
     pub expires_at: String,
-    /// From the start of the snapshot to the manifest, in milliseconds.
+    /// From before the tenant's lock to the manifest, in milliseconds.
     pub duration_ms: f64,
     /// Whose it is.
     pub tenant: Tenant,

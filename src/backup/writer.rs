@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc, watch};
@@ -39,6 +39,9 @@ use crate::tenant::{Template, TenantId};
 const WORTH_HELP: u64 = 1 << 20;
 /// How often a standby that replays over our snapshot is tried again.
 const CONFLICTS: usize = 2;
+/// How often the last worker asks for a place on a server that is full, and how long it waits in between.
+const PLACE_ATTEMPTS: usize = 10;
+const PLACE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Makes backups of tenants of one database.
 pub struct Writer {
@@ -85,7 +88,7 @@ pub struct Done {
     pub created_at: String,
     /// When it may be pruned, ISO 8601 in UTC.
     pub expires_at: String,
-    /// From the lock to the end, in milliseconds.
+    /// From before the tenant's lock to the manifest, in milliseconds.
     pub duration_ms: f64,
     /// Where its DDL comes from.
     pub ddl: DdlSource,
@@ -99,11 +102,12 @@ pub struct Done {
 pub type Results = mpsc::UnboundedReceiver<(TenantId, Result<Done>)>;
 
 impl Writer {
-    /// Backs up many tenants with so many workers, each with a session that reads and one that holds a tenant's lock. A
-    /// failure does not stop the others; an interrupt begins no more and takes back what is half written.
+    /// Backs up many tenants with so many workers, each with a session that reads and one that holds a tenant's lock,
+    /// and one session for all that writes what is to hold at once. A failure does not stop the others; an interrupt
+    /// begins no more and takes back what is half written.
     ///
-    /// Results arrive as they are known; failures are in the operation log by then. The channel closes when all is done;
-    /// tenants not begun after an interrupt are absent.
+    /// Results arrive as they are known; failures are in the operation log by then, unless no session could be had. The
+    /// channel closes when all is done; tenants not begun after an interrupt are absent.
     pub fn many(self, tenants: Vec<TenantId>, jobs: usize, interrupt: &Interrupt) -> Results {
         let (sender, receiver) = mpsc::unbounded_channel();
         let run = Arc::new(Run {
@@ -437,10 +441,9 @@ impl Worker {
             match run.next() {
                 Task::Help(active) => self.help(&active).await,
                 Task::Lead(tenant) => {
-                    let (reader, locker) = match self.sessions().await {
-                        Ok(sessions) => sessions,
-                        // The server has no place for this many sessions: leave the work to those that have one.
-                        Err(error) if error.sqlstate() == Some("53300") && run.leave_to_others(&tenant) => return,
+                    let (reader, locker) = match self.sessions_for(&tenant).await {
+                        Ok(Some(sessions)) => sessions,
+                        Ok(None) => return,
                         Err(error) => {
                             run.fail_all(tenant, &error);
                             run.led();
@@ -465,8 +468,32 @@ impl Worker {
         }
     }
 
+    /// The sessions to lead a tenant with; none when the server has no place for this many, and the tenant was left to the
+    /// workers that have theirs.
+    async fn sessions_for(&mut self, tenant: &TenantId) -> Result<Option<(Session, Session)>> {
+        let mut attempts = 0;
+        loop {
+            match self.sessions().await {
+                Err(error) if error.sqlstate() == Some("53300") => {
+                    if self.run.leave_to_others(tenant) {
+                        return Ok(None);
+                    }
+                    // The last one: what the others have let go of is free in a moment.
+                    attempts += 1;
+                    if attempts > PLACE_ATTEMPTS {
+                        return Err(error);
+                    }
+                    tokio::time::sleep(PLACE_PAUSE).await;
+                }
+                sessions => return sessions.map(Some),
+            }
+        }
+    }
+
     async fn sessions(&mut self) -> Result<(Session, Session)> {
         let writer = &self.run.writer;
+        // All need it: workers that took the last places for themselves would fail every tenant.
+        self.run.registry().await?;
         let locker = self.locker.take(&writer.connector).await?;
         let reader = self
             .reader
