@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::provision::{Failed, status};
-use super::{Context, Status};
+use super::{Context, Status, until};
+use crate::backup::manifest::TENANTS;
 use crate::backup::member::Packing;
 use crate::backup::parts::{Counters, PART_BYTES};
 use crate::backup::writer::{Done, Writer};
@@ -38,7 +39,8 @@ pub async fn run(ctx: &Context<'_>, args: &BackupArgs) -> Result<Status> {
     match &args.command {
         // On the heap: what S3's client is made of is nested deeper than the compiler follows.
         None => Box::pin(make(ctx, &args.make)).await,
-        Some(BackupCommand::List(args)) => Box::pin(list::run(ctx, args)).await,
+        // It changes nothing that would have to be taken back.
+        Some(BackupCommand::List(args)) => Box::pin(until(ctx.interrupt, 1, list::run(ctx, args))).await,
         Some(BackupCommand::Verify(args)) => Box::pin(verify::run(ctx, args)).await,
         Some(BackupCommand::Prune(args)) => Box::pin(prune::run(ctx, args)).await,
     }
@@ -221,7 +223,11 @@ async fn make(ctx: &Context<'_>, args: &BackupMakeArgs) -> Result<Status> {
         Some(url) => Some(replica(ctx, url).await?),
         None => None,
     };
-    store.probe().await?;
+    match args.dry_run {
+        false => store.probe().await?,
+        // Whether it can be reached, without a trace.
+        true => drop(store.folders(TENANTS).await?),
+    }
     let keep_days = ctx.settings.config.retention_days.days(backup_type);
     let estimates = estimates(&session, &rows).await?;
     if args.dry_run {
