@@ -458,7 +458,7 @@ pub struct BackupMakeArgs {
     /// word of your own
     #[arg(long = "type", value_name = "TYPE", default_value = "manual")]
     pub backup_type: String,
-    /// Sessions, shared by all tenants of the run [default: backup.jobs]
+    /// Sessions that read, shared by all tenants of the run; each may take a second one for a lock [default: backup.jobs]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub jobs: Option<u16>,
     /// Read from this standby instead of the primary: a libpq URL, key=value pairs, or `any` of cluster.replicas
@@ -498,6 +498,9 @@ pub struct BackupListArgs {
     /// Look into this store instead of the registry: file:///folder or s3://bucket/prefix
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
+    /// List instead the tenants that have had no good backup for so many hours; exits 1 if there are any
+    #[arg(long, value_name = "HOURS", conflicts_with = "store", value_parser = clap::value_parser!(u32).range(1..=87_600))]
+    pub overdue: Option<u32>,
 }
 
 /// Arguments of `backup verify`.
@@ -515,9 +518,9 @@ pub struct BackupVerifyArgs {
     /// Backups verified at a time; sessions of a drill [default: backup.jobs]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub jobs: Option<u16>,
-    /// Where they lie.
-    #[command(flatten)]
-    pub store: StoreArgs,
+    /// Only what lies in this store: file:///folder or s3://bucket/prefix [default: the stores that the registry names]
+    #[arg(long, value_name = "URL", env = "TENANTCTL_STORE")]
+    pub store: Option<String>,
     /// What opens them.
     #[command(flatten)]
     pub identity: IdentityArgs,

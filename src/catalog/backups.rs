@@ -73,8 +73,11 @@ FROM tenantctl.backups b ",
     )
 }
 
+fn unreadable(error: Error) -> Error {
+    error.with_kind(ErrorKind::Unknown).at("the registry")
+}
+
 fn row(row: &Row) -> Result<BackupRow> {
-    let unreadable = |e: Error| e.with_kind(ErrorKind::Unknown).at("the registry");
     let number = |name: &str| -> Result<Option<u64>> { Ok(column::<Option<i64>>(row, name)?.map(i64::unsigned_abs)) };
     Ok(BackupRow {
         backup_id: column::<&str>(row, "backup_id")?.parse().map_err(unreadable)?,
@@ -148,6 +151,48 @@ ORDER BY b.created_at DESC, b.backup_id DESC LIMIT 1",
     let params: [Param<'_>; 2] = [(&tenant.as_str(), Type::TEXT), (&store, Type::TEXT)];
     let rows = session.query(&sql, &params, DOING).await?;
     rows.first().map(row).transpose()
+}
+
+/// A tenant that has had no good backup for too long.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Overdue {
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// Its schema.
+    pub schema_name: String,
+    /// Its tier.
+    pub tier: String,
+    /// Its newest good backup.
+    pub backup_id: Option<BackupId>,
+    /// The moment that that shows it at, ISO 8601 in UTC.
+    pub created_at: Option<String>,
+    /// Hours since then or, without a backup, since it was provisioned.
+    pub hours: f64,
+}
+
+/// Those of these tenants, or with none given of all, that have had no good backup for so many hours; the longest first.
+///
+/// # Errors
+/// When the registry cannot be read.
+pub async fn overdue(session: &Session, tenants: &[TenantId], hours: u32) -> Result<Vec<Overdue>> {
+    let ids: Vec<&str> = tenants.iter().map(TenantId::as_str).collect();
+    let hours = i32::try_from(hours).unwrap_or(i32::MAX);
+    let sql = Sql::new(include_str!("../../sql/catalog/backup_overdue.sql"));
+    let params: [Param<'_>; 2] = [(&ids, Type::TEXT_ARRAY), (&hours, Type::INT4)];
+    let rows = session.query(&sql, &params, "look for overdue backups").await?;
+    rows.iter()
+        .map(|row| {
+            let backup: Option<&str> = column(row, "backup_id")?;
+            Ok(Overdue {
+                tenant_id: column::<&str>(row, "tenant_id")?.parse().map_err(unreadable)?,
+                schema_name: column(row, "schema_name")?,
+                tier: column(row, "tier")?,
+                backup_id: backup.map(str::parse).transpose().map_err(unreadable)?,
+                created_at: column(row, "created_at")?,
+                hours: column(row, "hours")?,
+            })
+        })
+        .collect()
 }
 
 /// A tenant's backups that are marked as running. For whoever holds the tenant's lock they are dead.

@@ -1,6 +1,7 @@
 //! `backup`: backups of tenants, and what can be done with them.
 
 mod list;
+mod overdue;
 mod prune;
 mod verify;
 

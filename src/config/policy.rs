@@ -245,7 +245,7 @@ section! {
         age_recipients: Vec<String> = age_recipients,
         /// zstd level, 1 to 22.
         compression_level: u8 = whole(1..=22),
-        /// Connections of one backup, at least 1.
+        /// Sessions that read in a run of `backup`, or load in one of `restore`, at least 1.
         jobs: usize = whole(1..=JOBS_MAX),
     }
 }

@@ -592,6 +592,45 @@ fn prune_keeps_the_newest_and_removes_what_is_over() {
     );
 }
 
+#[test]
+fn tenants_without_a_recent_backup_are_findings() {
+    let db = Db::initialized();
+    db.provision(&["acme", "globex", "initech", "reborn", "umbrella"]);
+    let done = backup(&db, &["acme", "globex", "reborn"]).finish().success().json();
+    db.sql(
+        "UPDATE tenantctl.backups SET created_at = created_at - interval '30 hours' WHERE tenant_id = 'globex';
+         UPDATE tenantctl.backups SET schema_name = 'tenant_of_before' WHERE tenant_id = 'reborn';
+         UPDATE tenantctl.tenants SET created_at = created_at - interval '40 hours' WHERE tenant_id <> 'umbrella';",
+    );
+    let run = backup(&db, &["list", "--overdue", "26"]).finish().exits(1);
+    let json = run.says(&["3 tenants without a good backup for 26 hours"]).json();
+    let overdue = json["overdue"].as_array().unwrap();
+    let told: Vec<_> = overdue
+        .iter()
+        .map(|o| (o["tenant_id"].as_str().unwrap(), &o["backup_id"]))
+        .collect();
+    let of_globex = done["backups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|b| b["tenant_id"] == "globex")
+        .unwrap();
+    assert_eq!(
+        told,
+        [
+            ("initech", &Value::Null),
+            ("reborn", &Value::Null),
+            ("globex", &of_globex["backup_id"])
+        ]
+    );
+    assert!((30.0..31.0).contains(&overdue[2]["hours"].as_f64().unwrap()));
+    backup(&db, &["list", "--overdue", "31", "globex"]).finish().success();
+    backup(&db, &["list", "--overdue", "26", "globax"]).finish().exits(4);
+    backup(&db, &["list", "--overdue", "26", "--store", "file:///tmp"])
+        .finish()
+        .exits(2);
+}
+
 /// Makes a backup look as if its time were over: in its manifest, its sums and its row.
 fn expire(db: &Db, done: &Value) {
     let dir = path_of(db, done);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::open_url;
+use super::{open_url, overdue};
 use crate::backup::inventory;
 use crate::backup::manifest::Found;
 use crate::catalog::backups::{self, BackupRow};
@@ -146,6 +146,9 @@ impl Render for Stored {
 /// When the registry or the store cannot be read.
 pub async fn run(ctx: &Context<'_>, args: &BackupListArgs) -> Result<Status> {
     let ids: Vec<TenantId> = args.tenants.iter().map(|t| t.parse()).collect::<Result<_>>()?;
+    if let Some(hours) = args.overdue {
+        return overdue::run(ctx, &ids, hours).await;
+    }
     let Some(url) = args.store.as_deref().filter(|url| !url.is_empty()) else {
         let session = ctx.settings.registry(false).await?;
         let backups = backups::list(&session, &ids).await?;

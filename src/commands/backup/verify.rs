@@ -237,7 +237,7 @@ async fn subjects(
     session: &crate::pg::session::Session,
     ids: &[BackupId],
 ) -> Result<(Vec<Subject>, Vec<(BackupId, Error)>)> {
-    let flag = args.store.store.as_deref().filter(|url| !url.is_empty());
+    let flag = args.store.as_deref().filter(|url| !url.is_empty());
     let mut findings = Vec::new();
     let mut wanted: Vec<BackupId> = ids.to_vec();
     wanted.sort();
