@@ -47,6 +47,8 @@ complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "show" -d 'Show 
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "validate" -d 'Prove that tenants are isolated, or name each hole and what mends it'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "drop" -d 'Drop tenants: schema, role and registry row together'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "secure" -d 'Bring tenants and the database to the hardening standard'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "backup" -d 'Back tenants up into a store; list, verify and prune backups'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "restore" -d 'Restore a tenant from a backup'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "audit" -d 'Show and prune the audit logs of tenants'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "bench" -d 'Measure this cluster against the performance targets'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "demo" -d 'Run the whole story on a throw-away cluster'
@@ -260,6 +262,119 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -s v -l verb
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -l no-progress -d 'Show no progress bar'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand secure" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -s t -l tier -d 'Only tenants of this tier' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -l type -d 'What the backup is for, which decides how long it is kept: scheduled, weekly, monthly, manual, pre_migration, or a word of your own' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -s j -l jobs -d 'Sessions that read, shared by all tenants of the run; each may take a second one for a lock [default: backup.jobs]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -l from-replica -d 'Read from this standby instead of the primary: a libpq URL, key=value pairs, or `any` of cluster.replicas' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -l store -d 'Store of backups: file:///folder or s3://bucket/prefix [default: backup.store]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -l all -d 'All tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -l dry-run -d 'Tell what would be backed up, and write nothing'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -a "list" -d 'List backups, newest first'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -a "verify" -d 'Read backups again and prove that they are whole'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -a "prune" -d 'Remove expired backups and what uploads that died have left'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and not __fish_seen_subcommand_from list verify prune help" -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from list" -l store -d 'Look into this store instead of the registry: file:///folder or s3://bucket/prefix' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from list" -l overdue -d 'List instead the tenants that have had no good backup for so many hours; exits 1 if there are any' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from list" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from list" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from list" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from list" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from verify" -s j -l jobs -d 'Backups verified at a time; sessions of a drill [default: backup.jobs]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from verify" -l store -d 'Only what lies in this store: file:///folder or s3://bucket/prefix [default: the stores that the registry names]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from verify" -s i -l identity -d 'File with an age or SSH private key, for encrypted backups; `-` is stdin (may be given more than once)' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from verify" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from verify" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from verify" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from verify" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from verify" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from verify" -l all -d 'All backups'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from verify" -l restore-drill -d 'Also restore each into a schema of its own, compare structure, rows and contents with the backup, and drop it'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from verify" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from verify" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from verify" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from prune" -l store -d 'Store of backups: file:///folder or s3://bucket/prefix [default: backup.store]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from prune" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from prune" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from prune" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from prune" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from prune" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from prune" -l yes -d 'Yes, remove them'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from prune" -l dry-run -d 'Tell what would go, and remove nothing'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from prune" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from prune" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from prune" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from prune" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from help" -f -a "list" -d 'List backups, newest first'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Read backups again and prove that they are whole'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from help" -f -a "prune" -d 'Remove expired backups and what uploads that died have left'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand backup; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l backup -d 'This backup' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l as -d 'Make a new tenant of this id from the backup instead of replacing the tenant' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -s t -l tier -d 'Tier of the new tenant [default: as in the backup]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l tables -d 'Replace the contents of these tables only' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l keep-days -d 'Days for which what is replaced is kept' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -s j -l jobs -d 'Sessions that load and build indexes at the same time [default: backup.jobs]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l maintenance-work-mem -d 'Memory for each index build, as PostgreSQL writes it' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l credentials-file -d 'Write the passwords of new tenants to this new file with mode 0600 instead of showing them' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l store -d 'Store of backups: file:///folder or s3://bucket/prefix [default: backup.store]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -s i -l identity -d 'File with an age or SSH private key, for encrypted backups; `-` is stdin (may be given more than once)' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l all -d 'With --from-store and --drop-replaced: all tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l latest -d 'The newest good backup; so it is too when --backup is not given'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l undo -d 'Put back what the last restore has replaced'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l drop-replaced -d 'Drop what earlier restores have replaced: of the tenants named at once, with --all where its grace is over'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l from-store -d 'Rebuild registry, roles and tenants from the manifests in the store, on a cluster that has none of them'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l disconnect -d 'End the tenant\'s sessions instead of giving up when they do not let go of its tables'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l no-show -d 'Show no passwords: they are stored encrypted to credentials.age_recipients'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l dry-run -d 'Check the backup, print the plan, and change nothing'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -s V -l version -d 'Print version'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -l config -d 'Policy file' -r -F
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
@@ -319,24 +434,25 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_se
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show what a tenant changed, newest first'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "prune" -d 'Remove old entries'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -l config -d 'Policy file' -r -F
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
 json\t'For programs; fields are added, never renamed'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -l no-progress -d 'Show no progress bar'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -s V -l version -d 'Print version'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -f -a "audit" -d 'Inserts with and without the audit log'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -f -a "limits" -d 'Inserts with and without counted limits'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -f -a "audit" -d 'Inserts with and without the audit log'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -f -a "limits" -d 'Inserts with and without counted limits'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -f -a "backup" -d 'Backup and restore of one tenant, beside pg_dump and pg_restore on the same data'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l count -d 'Tenants made one by one, each beside one made by raw DDL' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l concurrent -d 'Tenants made at once' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l jobs -d 'Tenants made at the same time in the concurrent part' -r
@@ -388,9 +504,29 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_se
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -l no-progress -d 'Show no progress bar'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l size -d 'Size of the tenant in GiB of tables, without indexes; 0 leaves it out' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l small -d 'Also measure small tenants: one among ten and among so many, and all of them at once, up to 1,000' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l folder -d 'Folder for the backups of all contenders [default: the system\'s temporary folder]' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -s j -l jobs -d 'Sessions of tenantctl, and jobs of pg_restore' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l rounds -d 'Rounds, each with every contender in turn; the median counts' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -s V -l version -d 'Print version'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "audit" -d 'Inserts with and without the audit log'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "limits" -d 'Inserts with and without counted limits'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "backup" -d 'Backup and restore of one tenant, beside pg_dump and pg_restore on the same data'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -l config -d 'Policy file' -r -F
@@ -436,25 +572,31 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s v -l verbose
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -l no-progress -d 'Show no progress bar'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s V -l version -d 'Print version'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "init" -d 'Create or upgrade the registry, the owner role and the template'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "provision" -d 'Make tenants'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "rotate" -d 'Give tenants new passwords'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "credentials" -d 'Passwords that are stored encrypted: show one, list all'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "list" -d 'List tenants'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "show" -d 'Show one tenant: tier, limits, tables, sizes, connections'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "validate" -d 'Prove that tenants are isolated, or name each hole and what mends it'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "drop" -d 'Drop tenants: schema, role and registry row together'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "secure" -d 'Bring tenants and the database to the hardening standard'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "audit" -d 'Show and prune the audit logs of tenants'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "bench" -d 'Measure this cluster against the performance targets'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "demo" -d 'Run the whole story on a throw-away cluster'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "man" -d 'Print the manual page, or write all of them into a folder'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure audit bench demo completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "init" -d 'Create or upgrade the registry, the owner role and the template'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "provision" -d 'Make tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "rotate" -d 'Give tenants new passwords'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "credentials" -d 'Passwords that are stored encrypted: show one, list all'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "list" -d 'List tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "show" -d 'Show one tenant: tier, limits, tables, sizes, connections'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "validate" -d 'Prove that tenants are isolated, or name each hole and what mends it'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "drop" -d 'Drop tenants: schema, role and registry row together'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "secure" -d 'Bring tenants and the database to the hardening standard'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "backup" -d 'Back tenants up into a store; list, verify and prune backups'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "restore" -d 'Restore a tenant from a backup'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "audit" -d 'Show and prune the audit logs of tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "bench" -d 'Measure this cluster against the performance targets'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "demo" -d 'Run the whole story on a throw-away cluster'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "man" -d 'Print the manual page, or write all of them into a folder'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from credentials" -f -a "show" -d 'Show how to log in as a tenant, with its password'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from credentials" -f -a "list" -d 'List whose password is stored, since when and for which keys'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from backup" -f -a "list" -d 'List backups, newest first'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from backup" -f -a "verify" -d 'Read backups again and prove that they are whole'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from backup" -f -a "prune" -d 'Remove expired backups and what uploads that died have left'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "show" -d 'Show what a tenant changed, newest first'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "prune" -d 'Remove old entries'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "audit" -d 'Inserts with and without the audit log'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "limits" -d 'Inserts with and without counted limits'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "backup" -d 'Backup and restore of one tenant, beside pg_dump and pg_restore on the same data'
