@@ -79,17 +79,24 @@ pub fn plan(tables: &[TableFacts], hypertables: &BTreeSet<String>, part_bytes: u
     parts
 }
 
-/// The query of a part.
-pub fn copy_sql(schema: &str, table: &TableFacts, part: &PartPlan, hypertable: bool) -> Sql {
+/// The query for the rows of a table, or for those in some of its pages; see [`PartPlan::pages`].
+pub fn copy_sql(
+    schema: &str,
+    table: &str,
+    columns: &[String],
+    format: RowFormat,
+    pages: Option<(u64, Option<u64>)>,
+    hypertable: bool,
+) -> Sql {
     let mut sql = Sql::new("COPY (SELECT ");
-    for (i, column) in table.columns.iter().enumerate() {
+    for (i, column) in columns.iter().enumerate() {
         sql = if i == 0 { sql } else { sql.text(", ") }.ident(column);
     }
     // The rows of a hypertable are in its children; those of children that the tenant has made are copied with these.
     sql = sql
         .text(if hypertable { " FROM " } else { " FROM ONLY " })
-        .qualified(schema, &table.name);
-    if let Some((first, end)) = part.pages {
+        .qualified(schema, table);
+    if let Some((first, end)) = pages {
         sql = sql
             .text(" WHERE ctid OPERATOR(pg_catalog.>=) '(")
             .int(first)
@@ -101,7 +108,7 @@ pub fn copy_sql(schema: &str, table: &TableFacts, part: &PartPlan, hypertable: b
                 .text(",0)'::pg_catalog.tid");
         }
     }
-    sql.text(match table.format {
+    sql.text(match format {
         RowFormat::Binary => ") TO STDOUT (FORMAT binary)",
         RowFormat::Text => ") TO STDOUT (FORMAT text)",
     })
@@ -166,9 +173,23 @@ pub async fn copy(
     }
     let doing = format!("read table {}", table.name);
     let mut rows = session
-        .copy_out(&copy_sql(schema, table, part, hypertable), &doing)
+        .copy_out(
+            &copy_sql(
+                schema,
+                &table.name,
+                &table.columns,
+                table.format,
+                part.pages,
+                hypertable,
+            ),
+            &doing,
+        )
         .await?;
-    let mut packer = Packer::new(table.format);
+    let mut packer = Packer {
+        writer: None,
+        tally: Tally::new(table.format),
+        pending: Vec::with_capacity(PIECE + (PIECE >> 2)),
+    };
     let copied = pack(&mut rows, table, part, target, stop, &mut packer).await;
     let writer = packer.writer.take();
     let copied = match (copied, writer) {
@@ -178,8 +199,8 @@ pub async fn copy(
             Ok(Some(Copied {
                 table: part.table,
                 number: part.number,
-                rows: packer.rows,
-                checksum: packer.checksum,
+                rows: packer.tally.rows,
+                checksum: packer.tally.checksum,
                 member,
             }))
         }
@@ -198,32 +219,35 @@ pub async fn copy(
     copied
 }
 
-/// Rows on their way from messages to a member.
-struct Packer {
-    writer: Option<MemberWriter>,
+/// Counts rows and adds up their hashes, message by message as the server sends them.
+#[derive(Debug)]
+pub struct Tally {
     format: RowFormat,
     header: bool,
     trailer: bool,
-    rows: u64,
-    checksum: u128,
-    pending: Vec<u8>,
+    /// Rows so far.
+    pub rows: u64,
+    /// The sum of their hashes, modulo 2^128.
+    pub checksum: u128,
 }
 
-impl Packer {
-    fn new(format: RowFormat) -> Self {
+impl Tally {
+    /// Of no rows.
+    pub fn new(format: RowFormat) -> Self {
         Self {
-            writer: None,
             format,
             header: false,
             trailer: false,
             rows: 0,
             checksum: 0,
-            pending: Vec::with_capacity(PIECE + (PIECE >> 2)),
         }
     }
 
     /// Takes a message: a row, and in the binary form also what frames them. Returns how many rows it held.
-    fn take(&mut self, message: &[u8]) -> Result<u64, &'static str> {
+    ///
+    /// # Errors
+    /// Why it cannot be what COPY writes.
+    pub fn add(&mut self, message: &[u8]) -> Result<u64, &'static str> {
         let mut row = message;
         if self.format == RowFormat::Binary {
             if !self.header {
@@ -237,11 +261,9 @@ impl Packer {
             }
             if row == BINARY_TRAILER {
                 self.trailer = true;
-                self.pending.extend_from_slice(message);
                 return Ok(0);
             }
         }
-        self.pending.extend_from_slice(message);
         if row.is_empty() {
             return Ok(0);
         }
@@ -249,6 +271,24 @@ impl Packer {
         self.checksum = self.checksum.wrapping_add(xxh3_128(row));
         Ok(1)
     }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// When the binary form lacks its trailer.
+    pub fn finish(&self) -> Result<(), &'static str> {
+        match self.format {
+            RowFormat::Binary if !self.trailer => Err("the rows end without COPY's trailer"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Rows on their way from messages to a member.
+struct Packer {
+    writer: Option<MemberWriter>,
+    tally: Tally,
+    pending: Vec<u8>,
 }
 
 async fn pack(
@@ -260,6 +300,7 @@ async fn pack(
     packer: &mut Packer,
 ) -> Result<()> {
     let name = || part_name(&table.name, part.number, !target.packing.recipients.is_empty());
+    let failed = |why| Error::new(ErrorKind::Unknown, format!("failed to read table {}", table.name)).with_cause(why);
     let mut new_rows = 0;
     loop {
         let message = tokio::select! {
@@ -269,9 +310,8 @@ async fn pack(
         };
         let ended = message.is_none();
         if let Some(message) = message {
-            new_rows += packer.take(&message).map_err(|why| {
-                Error::new(ErrorKind::Unknown, format!("failed to read table {}", table.name)).with_cause(why)
-            })?;
+            new_rows += packer.tally.add(&message).map_err(failed)?;
+            packer.pending.extend_from_slice(&message);
         }
         if packer.pending.len() < PIECE && !ended {
             continue;
@@ -280,7 +320,7 @@ async fn pack(
         if *stop.borrow() {
             return Err(Error::interrupted());
         }
-        if packer.rows > 0 {
+        if packer.tally.rows > 0 {
             let writer = match &mut packer.writer {
                 Some(writer) => writer,
                 none => none.insert(
@@ -300,13 +340,7 @@ async fn pack(
             break;
         }
     }
-    if packer.format == RowFormat::Binary && !packer.trailer {
-        return Err(
-            Error::new(ErrorKind::Unknown, format!("failed to read table {}", table.name))
-                .with_cause("the rows end without COPY's trailer"),
-        );
-    }
-    Ok(())
+    packer.tally.finish().map_err(failed)
 }
 
 #[cfg(test)]
@@ -361,40 +395,38 @@ mod tests {
 
     #[test]
     fn the_query_names_everything() {
-        let table = facts("odd \"table", 'r', 10, 1);
-        let part = PartPlan {
-            table: 0,
-            number: 2,
-            pages: Some((5, Some(10))),
-            bytes: 1,
+        let columns = ["a".to_owned(), "b\"".to_owned()];
+        let query = |pages, hypertable| {
+            copy_sql("s", "odd \"table", &columns, RowFormat::Binary, pages, hypertable).to_string()
         };
         assert_eq!(
-            copy_sql("s", &table, &part, false).to_string(),
+            query(Some((5, Some(10))), false),
             "COPY (SELECT \"a\", \"b\"\"\" FROM ONLY \"s\".\"odd \"\"table\" WHERE ctid OPERATOR(pg_catalog.>=) '(5,0)'::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) '(10,0)'::pg_catalog.tid) TO STDOUT (FORMAT binary)"
         );
-        let whole = PartPlan { pages: None, ..part };
-        assert!(copy_sql("s", &table, &whole, true).to_string().contains(" FROM \"s\""));
+        assert!(query(None, true).contains(" FROM \"s\""));
     }
 
     #[test]
     fn rows_are_told_from_what_frames_them() {
-        let mut packer = Packer::new(RowFormat::Binary);
+        let mut tally = Tally::new(RowFormat::Binary);
         let mut first = BINARY_HEADER.to_vec();
         first.extend_from_slice(b"\0\x01\0\0\0\0");
-        assert_eq!(packer.take(&first), Ok(1));
-        assert_eq!(packer.take(b"\0\x01\xff\xff\xff\xff"), Ok(1));
-        assert_eq!(packer.take(BINARY_TRAILER), Ok(0));
-        assert!(packer.take(b"\0\x01\xff\xff\xff\xff").is_err());
+        assert_eq!(tally.add(&first), Ok(1));
+        assert_eq!(tally.add(b"\0\x01\xff\xff\xff\xff"), Ok(1));
+        assert!(tally.finish().is_err());
+        assert_eq!(tally.add(BINARY_TRAILER), Ok(0));
+        assert_eq!(tally.finish(), Ok(()));
+        assert!(tally.add(b"\0\x01\xff\xff\xff\xff").is_err());
         let sum = xxh3_128(b"\0\x01\0\0\0\0").wrapping_add(xxh3_128(b"\0\x01\xff\xff\xff\xff"));
-        assert_eq!((packer.rows, packer.checksum), (2, sum));
+        assert_eq!((tally.rows, tally.checksum), (2, sum));
         // No rows: header and trailer in one message.
-        let mut none = Packer::new(RowFormat::Binary);
+        let mut none = Tally::new(RowFormat::Binary);
         let mut framed = BINARY_HEADER.to_vec();
         framed.extend_from_slice(BINARY_TRAILER);
-        assert_eq!(none.take(&framed), Ok(0));
-        assert!(none.trailer && none.rows == 0);
-        assert!(Packer::new(RowFormat::Binary).take(b"PGCOPY").is_err());
-        let mut text = Packer::new(RowFormat::Text);
-        assert_eq!(text.take(b"a\tb\n"), Ok(1));
+        assert_eq!(none.add(&framed), Ok(0));
+        assert_eq!((none.finish(), none.rows), (Ok(()), 0));
+        assert!(Tally::new(RowFormat::Binary).add(b"PGCOPY").is_err());
+        let mut text = Tally::new(RowFormat::Text);
+        assert_eq!(text.add(b"a\tb\n"), Ok(1));
     }
 }

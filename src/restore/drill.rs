@@ -5,16 +5,14 @@ use std::time::Instant;
 
 use serde::Serialize;
 use tokio::task::JoinSet;
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::stage::joined;
 use super::{Restorer, Source, Staged, milliseconds};
-use crate::backup::manifest::{RowFormat, Table};
+use crate::backup::manifest::Table;
+use crate::backup::parts::{self, Tally};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::apply::apply;
-use crate::pg::copy::{BINARY_HEADER, BINARY_TRAILER};
 use crate::pg::session::Session;
-use crate::pg::sql::Sql;
 use crate::plan::restore as plans;
 
 /// A trial that went well.
@@ -104,37 +102,23 @@ impl super::stage::Stage {
 
 async fn compare(stage: &super::stage::Stage, session: &Session, table: &Table) -> Result<()> {
     let hypertable = stage.manifest.hypertables.iter().any(|h| h.time.table == table.name);
-    let mut sql = Sql::new("COPY (SELECT ");
-    for (i, column) in table.columns.iter().enumerate() {
-        sql = if i == 0 { sql } else { sql.text(", ") }.ident(column);
-    }
-    let sql = sql
-        .text(if hypertable { " FROM " } else { " FROM ONLY " })
-        .qualified(&stage.schema, &table.name)
-        .text(match table.format {
-            RowFormat::Binary => ") TO STDOUT (FORMAT binary)",
-            RowFormat::Text => ") TO STDOUT (FORMAT text)",
-        });
-    let mut copy = session
-        .copy_out(&sql, &format!("read table {} again", table.name))
-        .await?;
-    let (mut rows, mut checksum, mut begun) = (0_u64, 0_u128, false);
+    let sql = parts::copy_sql(
+        &stage.schema,
+        &table.name,
+        &table.columns,
+        table.format,
+        None,
+        hypertable,
+    );
+    let doing = format!("read table {} again", table.name);
+    let failed = |why| Error::new(ErrorKind::Unknown, format!("failed to {doing}")).with_cause(why);
+    let mut copy = session.copy_out(&sql, &doing).await?;
+    let mut tally = Tally::new(table.format);
     while let Some(message) = copy.next().await? {
-        let mut row: &[u8] = &message;
-        if table.format == RowFormat::Binary {
-            if !std::mem::replace(&mut begun, true) {
-                row = row.strip_prefix(BINARY_HEADER.as_slice()).unwrap_or(row);
-            }
-            if row == BINARY_TRAILER {
-                continue;
-            }
-        }
-        if !row.is_empty() {
-            rows += 1;
-            checksum = checksum.wrapping_add(xxh3_128(row));
-        }
+        tally.add(&message).map_err(failed)?;
     }
-    let found = format!("{checksum:032x}");
+    tally.finish().map_err(failed)?;
+    let (rows, found) = (tally.rows, format!("{:032x}", tally.checksum));
     if rows == table.rows && found == table.checksum {
         return Ok(());
     }
