@@ -278,6 +278,10 @@ fn with_sources(error: &dyn std::error::Error) -> String {
 }
 
 /// Pins what the rest relies on, before any name is resolved, and learns who and where we are: one round trip.
+///
+/// A login or a database may have settings of its own. With fewer digits a float would lose some on its way through text; in
+/// a snapshot that is older than the lock it waited for, a transaction would not see what was committed meanwhile; and a
+/// session that waits for others to load for hours must not be ended for it.
 async fn pin_settings(client: &Client, limits: SessionLimits, discreet: bool) -> Result<Server> {
     let sql = Sql::new("SET search_path = ''; SET statement_timeout = ")
         .int(limits.statement.as_millis() as i128)
@@ -286,7 +290,9 @@ async fn pin_settings(client: &Client, limits: SessionLimits, discreet: bool) ->
         .text(
             "; SET row_security = off; SET standard_conforming_strings = on; SET client_min_messages = warning;
 SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET client_encoding = 'UTF8';
-SET extra_float_digits = 1; SET array_nulls = on; SET xmloption = content; SET quote_all_identifiers = off;
+SET extra_float_digits = 1; SET bytea_output = 'hex'; SET array_nulls = on; SET xmloption = content; SET quote_all_identifiers = off;
+SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off;
+SET idle_session_timeout = 0; SET idle_in_transaction_session_timeout = 0;
 SELECT pg_catalog.current_setting('server_version_num') AS version_num,
     pg_catalog.current_setting('server_version') AS version,
     pg_catalog.current_database() AS database,
@@ -295,7 +301,9 @@ SELECT pg_catalog.current_setting('server_version_num') AS version_num,
     pg_catalog.current_setting('default_transaction_read_only') AS read_only,
     pg_catalog.pg_backend_pid() AS pid,
     CASE WHEN pg_catalog.current_setting('restrict_nonsystem_relation_kind', true) IS NOT NULL
-        THEN pg_catalog.set_config('restrict_nonsystem_relation_kind', 'view,foreign-table', false) END AS restricted",
+        THEN pg_catalog.set_config('restrict_nonsystem_relation_kind', 'view,foreign-table', false) END AS restricted,
+    CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL
+        THEN pg_catalog.set_config('transaction_timeout', '0', false) END AS unlimited",
         );
     // Its row comes second; the first one is read below.
     let sql = if discreet { sql.append(keep_quiet()) } else { sql };
