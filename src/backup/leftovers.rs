@@ -7,7 +7,7 @@ use crate::catalog::restores;
 use crate::error::Result;
 use crate::pg::apply::apply;
 use crate::pg::session::Connector;
-use crate::plan::restore::give_up;
+use crate::plan::restore::{CHANGED_MEANWHILE, give_up};
 
 /// Dropping a schema that nobody uses; its files go at the end.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -35,6 +35,8 @@ impl TenantLock {
                     tracing::info!(%schema, "a restore that died had left a schema, which is dropped");
                     dropped.push(schema);
                 }
+                // Its client has died, its last transaction has not: it committed while we waited for it.
+                Err(error) if error.sqlstate() == Some(CHANGED_MEANWHILE) => {}
                 Err(why) => {
                     tracing::warn!(%schema, %why, cause = why.cause(), "what a restore that died has left could not be dropped");
                 }

@@ -16,6 +16,7 @@ use crate::pg::session::Session;
 use crate::pg::sql::Sql;
 use crate::plan::Plan;
 use crate::plan::drop::{OldTenant, plan};
+use crate::plan::restore::CHANGED_MEANWHILE;
 use crate::provisioner::settle;
 use crate::tenant::TenantId;
 use crate::ui::{Render, Ui, count};
@@ -237,6 +238,11 @@ async fn run_plan(ctx: &Context<'_>, session: &Session, row: &TenantRow, plan: &
             .with_kind(ErrorKind::NotFound)
             .with_message(format!("tenant {} was dropped by somebody else meanwhile", row.tenant_id))
             .with_hint("`tenantctl list` shows what is there."),
+        Some(CHANGED_MEANWHILE) => error
+            .with_kind(ErrorKind::InUse)
+            .with_message(format!("a restore of tenant {} came in between", row.tenant_id))
+            .with_cause("it has made or put back a schema that was not there before")
+            .with_hint("Nothing was dropped. Run the command again."),
         Some("2BP01") => error.with_hint(
             "The role owns or was granted something that is not in this database. As its owner there: DROP OWNED BY the role; then drop again.",
         ),

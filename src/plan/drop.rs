@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::restore::drop_kept;
+use super::restore::{drop_kept, no_others};
 use super::{Plan, as_admin, as_owner, record_done};
 use crate::pg::sql::Sql;
 use crate::tenant::{SchemaName, TenantId};
@@ -41,6 +41,7 @@ pub fn plan(old: &OldTenant<'_>) -> Plan {
             // Nothing to delete: somebody else was faster, and division by zero ends the transaction.
             .text(" RETURNING 1)\nSELECT 1 / pg_catalog.count(*) FROM gone;"),
     );
+    plan.step("see that no restore has come in between", no_others(old.id, old.kept));
     if old.schema_exists {
         plan.step(
             "drop the schema",

@@ -90,8 +90,21 @@ pub fn begin(new: &Begin<'_>) -> Plan {
     plan
 }
 
-/// A schema of a restore that ended without it: dropped, and its row closed. `error` is that of the restore, none for one
+/// The SQLSTATE of a transaction that found the rows of restores otherwise than it was planned for: ln(0).
+pub const CHANGED_MEANWHILE: &str = "2201E";
+
+/// Ends the transaction with [`CHANGED_MEANWHILE`] unless a condition holds.
+fn unless_changed(condition: Sql) -> Sql {
+    Sql::new("SELECT pg_catalog.ln((")
+        .append(condition)
+        .text(")::integer);")
+}
+
+/// A schema of a restore that ended without it: its row closed, and dropped. `error` is that of the restore, none for one
 /// that died or whose schema is no longer wanted.
+///
+/// The row comes first. The last transaction of a client that was killed may be under way still; it has locked the row by
+/// then, and what is dropped after it has committed would be the tenant. Fails with [`CHANGED_MEANWHILE`] when it has.
 pub fn give_up(
     restore: Uuid,
     staging: &str,
@@ -101,16 +114,17 @@ pub fn give_up(
     lock_timeout: Duration,
 ) -> Plan {
     let mut plan = Plan::new(format!("drop schema {staging}"), timeout, lock_timeout);
-    plan.step("drop what was loaded", drop_schema(staging));
     let sql = as_owner()
-        .text("\nUPDATE tenantctl.restores SET staging_schema = NULL, finished_at = pg_catalog.clock_timestamp(), status = ")
+        .text("\nWITH closed AS (UPDATE tenantctl.restores SET staging_schema = NULL, finished_at = pg_catalog.clock_timestamp(), status = ")
         .literal(if done { "done" } else { "failed" })
         .text(", error_id = ")
-        .optional(error.map(|id| id.to_string()).as_deref());
-    plan.step(
-        "close its row",
-        sql.text(" WHERE restore_id = ").literal(&restore.to_string()).text(";"),
-    );
+        .optional(error.map(|id| id.to_string()).as_deref())
+        .text("::uuid WHERE restore_id = ")
+        .literal(&restore.to_string())
+        .text(" AND status = 'running' RETURNING 1)\n")
+        .append(unless_changed(Sql::new("SELECT pg_catalog.count(*) = 1 FROM closed")));
+    plan.step("close its row, unless it is closed already", sql);
+    plan.step("drop what was loaded", drop_schema(staging));
     plan
 }
 
@@ -523,16 +537,7 @@ pub fn new_tenant(new: &NewTenant<'_>) -> Plan {
             .literal(&json(new.origin.audit))
             .text(");"),
     );
-    plan.step(
-        "create the tenant's role",
-        as_admin()
-            .text("\n")
-            .append(create_role(new.schema, new.limits, new.verifier, new.wanted.major)),
-    );
-    incoming(&mut plan, new.staging, new.schema.as_str(), new.now, &new.wanted);
-    if let Some(stored) = new.stored {
-        plan.step("store the password, encrypted", store(new.id, stored));
-    }
+    // Whoever would drop the schema for lack of this client waits for the row.
     plan.step(
         "close the restore's row",
         Sql::new(
@@ -543,6 +548,16 @@ pub fn new_tenant(new: &NewTenant<'_>) -> Plan {
         .literal(&new.restore.to_string())
         .text(";"),
     );
+    plan.step(
+        "create the tenant's role",
+        as_admin()
+            .text("\n")
+            .append(create_role(new.schema, new.limits, new.verifier, new.wanted.major)),
+    );
+    incoming(&mut plan, new.staging, new.schema.as_str(), new.now, &new.wanted);
+    if let Some(stored) = new.stored {
+        plan.step("store the password, encrypted", store(new.id, stored));
+    }
     end(&mut plan, new.operation, new.id, new.timeout);
     plan
 }
@@ -950,30 +965,48 @@ pub fn drop_replaced(id: &TenantId, schemas: &[String], timeout: Duration, lock_
     }
     plan.step(
         "record the operation, unless the time limit has passed",
-        record_as(None, "drop_replaced", Some(id.as_str()), timeout),
+        as_owner()
+            .text("\n")
+            .append(record_as(None, "drop_replaced", Some(id.as_str()), timeout)),
     );
     plan
 }
 
-/// Drops schemas that restores have made, and closes their rows. Ends as the owner.
+/// Closes the rows of schemas that restores have made, and drops these. The rows come first: what another transaction is
+/// about to put in the place of the tenant must not be dropped under the name that it had. Fails with
+/// [`CHANGED_MEANWHILE`] when one of them is not what it was. Ends as the admin.
 pub(super) fn drop_kept(schemas: &[String]) -> Vec<(String, Sql)> {
-    let mut steps: Vec<(String, Sql)> = schemas
-        .iter()
-        .map(|schema| (format!("drop schema {schema}"), drop_schema(schema)))
-        .collect();
     let names = || Sql::default().text_array(schemas);
-    steps.push((
-        "close the rows of the restores that made them".to_owned(),
-        as_owner()
-            .text("\n")
-            .append(forget_replaced(
-                &Sql::new("replaced_schema = ANY (").append(names()).text(")"),
-            ))
-            .text("\nUPDATE tenantctl.restores SET staging_schema = NULL, status = 'failed', finished_at = pg_catalog.clock_timestamp() WHERE staging_schema = ANY (")
-            .append(names())
-            .text(");"),
-    ));
+    let closed = as_owner()
+        .text("\nWITH kept AS (UPDATE tenantctl.restores SET replaced_schema = NULL, replaced = NULL, drop_after = NULL WHERE replaced_schema = ANY (")
+        .append(names())
+        .text(") RETURNING 1), left_over AS (UPDATE tenantctl.restores SET staging_schema = NULL, status = 'failed', finished_at = pg_catalog.clock_timestamp() WHERE staging_schema = ANY (")
+        .append(names())
+        .text(") RETURNING 1)\n")
+        .append(unless_changed(
+            Sql::new("SELECT (SELECT pg_catalog.count(*) FROM kept) + (SELECT pg_catalog.count(*) FROM left_over) = ")
+                .int(schemas.len() as i128),
+        ));
+    let mut steps = vec![("close the rows of the restores that made them".to_owned(), closed)];
+    let drops = schemas
+        .iter()
+        .map(|schema| (format!("drop schema {schema}"), drop_schema(schema)));
+    steps.extend(drops);
     steps
+}
+
+/// Fails with [`CHANGED_MEANWHILE`] when restores of a tenant have made schemas beside these. As the owner.
+pub(super) fn no_others(id: &TenantId, schemas: &[String]) -> Sql {
+    let names = || Sql::default().text_array(schemas);
+    unless_changed(
+        Sql::new("SELECT pg_catalog.count(*) = 0 FROM tenantctl.restores WHERE tenant_id = ")
+            .literal(id.as_str())
+            .text(" AND (staging_schema <> ALL (")
+            .append(names())
+            .text(") OR replaced_schema <> ALL (")
+            .append(names())
+            .text("))"),
+    )
 }
 
 /// The registry's row of a backup that lies in a store and that this registry does not know. As the owner.
@@ -1358,8 +1391,10 @@ mod tests {
     #[test]
     fn what_is_kept_is_dropped_with_its_rows_closed() {
         let plan = drop_replaced(&id(), &[KEPT.into()], LIMIT, LIMIT);
-        assert!(place(&plan, "DROP SCHEMA IF EXISTS") < place(&plan, "replaced_schema = NULL"));
-        let text = give_up(Uuid::nil(), STAGING, false, Some(Uuid::nil()), LIMIT, LIMIT).to_string();
+        assert!(place(&plan, "replaced_schema = NULL") < place(&plan, "DROP SCHEMA IF EXISTS"));
+        let plan = give_up(Uuid::nil(), STAGING, false, Some(Uuid::nil()), LIMIT, LIMIT);
+        assert!(place(&plan, "AND status = 'running'") < place(&plan, "DROP SCHEMA IF EXISTS"));
+        let text = plan.to_string();
         assert!(
             text.contains("status = 'failed'") && text.contains("staging_schema = NULL"),
             "{text}"

@@ -213,7 +213,16 @@ impl Restorer {
             .with_hint("They would go with it. Drop or change them first if that is meant."));
         }
         let plan = plans::drop_replaced(tenant, schemas, self.timeout, self.lock_timeout);
-        apply(&session, &plan).await.map_err(|failure| failure.error)
+        apply(&session, &plan)
+            .await
+            .map_err(|failure| match failure.error.sqlstate() {
+                Some(plans::CHANGED_MEANWHILE) => failure
+                    .error
+                    .with_kind(ErrorKind::InUse)
+                    .with_message(format!("what is kept of tenant {tenant} has changed meanwhile"))
+                    .with_hint("Nothing was dropped. `tenantctl show` tells what is kept now."),
+                _ => failure.error,
+            })
     }
 }
 

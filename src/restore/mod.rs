@@ -660,6 +660,8 @@ impl Restorer {
             };
             match dropped.await {
                 Ok(()) => return,
+                // Somebody has closed its row before us, and dropped it.
+                Err(error) if error.sqlstate() == Some(plans::CHANGED_MEANWHILE) => return,
                 Err(error) => {
                     tracing::info!(%error, cause = error.cause(), attempt, "schema {} is not dropped yet", staged.schema)
                 }

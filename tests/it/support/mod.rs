@@ -271,7 +271,14 @@ pub fn sql(url: &str, text: &str) -> Result<Vec<Vec<String>>, String> {
 
 /// A session that stays open until it is dropped, after running some SQL.
 pub struct Held {
-    _client: tokio_postgres::Client,
+    client: tokio_postgres::Client,
+}
+
+impl Held {
+    /// Runs more SQL in it.
+    pub fn run(&self, text: &str) {
+        runtime().block_on(self.client.batch_execute(text)).unwrap();
+    }
 }
 
 /// Opens a session, runs SQL in it, and keeps it.
@@ -280,7 +287,7 @@ pub fn hold(url: &str, text: &str) -> Held {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
         tokio::spawn(connection);
         client.batch_execute(text).await.unwrap();
-        Held { _client: client }
+        Held { client }
     })
 }
 
