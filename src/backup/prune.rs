@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::inventory::Inventory;
+use super::inventory::{self, Inventory};
 use super::lock::{TenantLock, clear};
 use super::manifest::BackupId;
 use crate::catalog::backups::{self, BackupRow};
@@ -62,7 +62,8 @@ pub struct Removal {
 /// What may go. `rows` are those of this store; `now` is ISO 8601 in UTC with milliseconds, as manifests have it;
 /// `busy` are tenants that a backup or restore is under way of.
 ///
-/// The newest whole backup of every tenant stays, whatever its age.
+/// The newest whole backup of every tenant stays, whatever its age; so does that of a tenant of the same name that this
+/// registry does not know: another database may keep its backups in the same place.
 pub fn plan(
     rows: &[BackupRow],
     inventory: &Inventory,
@@ -98,7 +99,8 @@ pub fn plan(
             continue;
         }
         // Newest first.
-        let is_newest = kept.insert(id.tenant());
+        let elsewhere = (!by_id.contains_key(id)).then_some(manifest.tenant.schema_name.as_str());
+        let is_newest = kept.insert((id.tenant(), elsewhere));
         if !is_newest && manifest.expires_at.as_str() <= now && !is_busy(id) {
             add(
                 id,
@@ -130,6 +132,30 @@ pub fn plan(
         }
     }
     removals.into_values().collect()
+}
+
+/// Those of a tenant's removals that are due still now that its lock is held: a backup that was under way when they were
+/// planned may be done since, and the one that was the newest may be gone.
+///
+/// # Errors
+/// When the registry or the store cannot be read.
+pub async fn still_due(
+    lock: &TenantLock,
+    registry: &Session,
+    store: &dyn Store,
+    now: &str,
+    planned: Vec<Removal>,
+) -> Result<Vec<Removal>> {
+    let tenant = std::slice::from_ref(lock.tenant());
+    let mut rows = backups::list(registry, tenant).await?;
+    rows.retain(|row| row.store == store.url());
+    let inventory = inventory::read(store, tenant).await?;
+    let due = plan(&rows, &inventory, &BTreeSet::new(), now, SystemTime::now());
+    let is_due = |removal: &Removal| {
+        due.iter()
+            .any(|d| d.backup_id == removal.backup_id && d.reason == removal.reason)
+    };
+    Ok(planned.into_iter().filter(is_due).collect())
 }
 
 /// Removes one, under its tenant's lock: it counts as good no more, then its manifest goes, then its members, then its row.

@@ -631,8 +631,69 @@ fn tenants_without_a_recent_backup_are_findings() {
         .exits(2);
 }
 
+/// What prune read before it had the tenant's lock may be over by then.
+#[test]
+fn a_backup_that_is_done_while_prune_looks_is_not_taken_for_dead() {
+    let db = Db::initialized();
+    db.provision(&["acme"]);
+    let done = one(backup(&db, &["acme"]).finish());
+    // As prune may meet it: under way still, with nothing but its row missing.
+    db.sql("UPDATE tenantctl.backups SET status = 'running'; DELETE FROM tenantctl.tenant_locks");
+    let held = hold(
+        &db.url,
+        "BEGIN; INSERT INTO tenantctl.tenant_locks (tenant_id) VALUES ('acme')",
+    );
+    let child = backup(&db, &["prune", "--yes"])
+        .command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for("prune to wait for the tenant's lock", || {
+        db.value(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
+        ) == "1"
+    });
+    db.sql("UPDATE tenantctl.backups SET status = 'done'");
+    drop(held);
+    let json = Run(child.wait_with_output().unwrap()).success().json();
+    assert_eq!(json["removals"].as_array().unwrap().len(), 0, "{json}");
+    let verified = backup(&db, &["verify", "--all"]).finish().success().json();
+    assert_eq!(verified["verified"][0]["backup_id"], done["backup_id"]);
+}
+
+/// Databases may share a store, and their tenants may have the same names.
+#[test]
+fn the_last_backup_of_another_databases_tenant_stays() {
+    let (db, other) = (Db::initialized(), Db::initialized());
+    db.provision(&["acme"]);
+    other.provision(&["acme"]);
+    let store = format!("file://{}", folder(&db).display());
+    let theirs = one(other
+        .command(&["-o", "json", "backup", "acme"])
+        .env("TENANTCTL_STORE", &store)
+        .finish());
+    expire_in(&db, &theirs);
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    let ours = one(backup(&db, &["acme"]).finish());
+    let pruned = backup(&db, &["prune", "--yes"]).finish().success().json();
+    assert_eq!(pruned["removals"].as_array().unwrap().len(), 0, "{pruned}");
+    for id in [&theirs, &ours] {
+        assert!(path_of(&db, id).join("manifest.json").exists());
+    }
+}
+
 /// Makes a backup look as if its time were over: in its manifest, its sums and its row.
 fn expire(db: &Db, done: &Value) {
+    let found = expire_in(db, done);
+    db.sql(&format!(
+        "UPDATE tenantctl.backups SET expires_at = '2020-01-01', manifest_sha256 = '{found}' WHERE backup_id = '{}'",
+        done["backup_id"].as_str().unwrap()
+    ));
+}
+
+/// The same in its manifest and sums only; returns the manifest's checksum.
+fn expire_in(db: &Db, done: &Value) -> String {
     let dir = path_of(db, done);
     let text = std::fs::read_to_string(dir.join("manifest.json")).unwrap();
     let expires = done["expires_at"].as_str().unwrap();
@@ -648,10 +709,7 @@ fn expire(db: &Db, done: &Value) {
         })
         .collect();
     std::fs::write(dir.join("SHA256SUMS"), sums).unwrap();
-    db.sql(&format!(
-        "UPDATE tenantctl.backups SET expires_at = '2020-01-01', manifest_sha256 = '{found}' WHERE backup_id = '{}'",
-        done["backup_id"].as_str().unwrap()
-    ));
+    found
 }
 
 /// Killed at any moment, it leaves nothing that counts, and the next run clears up.

@@ -9,7 +9,7 @@ use super::open_store;
 use crate::backup::inventory;
 use crate::backup::lock::TenantLock;
 use crate::backup::manifest::BackupId;
-use crate::backup::prune::{Removal, plan, remove};
+use crate::backup::prune::{Removal, plan, remove, still_due};
 use crate::catalog::backups;
 use crate::cli::BackupPruneArgs;
 use crate::commands::{Context, Status};
@@ -128,7 +128,7 @@ pub async fn run(ctx: &Context<'_>, args: &BackupPruneArgs) -> Result<Status> {
                 }
                 taken => taken?,
             };
-            for removal in removals {
+            for removal in still_due(&lock, &session, &*store, &now, removals).await? {
                 if remove(&lock, &session, &*store, &removal).await? {
                     removed.push(removal);
                 }
