@@ -12,6 +12,7 @@ use super::passwords::{self, Passwords};
 use super::provision::{Failed, status};
 use super::{Context, Plans, Status};
 use crate::backup::manifest::BackupId;
+use crate::catalog::tenants::TenantRow;
 use crate::catalog::{restores, tenants};
 use crate::cli::RestoreArgs;
 use crate::credentials::ledger::Ledger;
@@ -270,6 +271,29 @@ async fn source(ctx: &Context<'_>, args: &RestoreArgs, session: &Session, id: &T
     }
 }
 
+/// A tenant that was dropped may have left backups, and another may have its name since: rows of the one are not the other's
+/// unless somebody says so.
+fn same_life(ctx: &Context<'_>, args: &RestoreArgs, row: &TenantRow, source: &Source) -> Result<()> {
+    let manifest = &source.manifest;
+    let (then, now) = (&manifest.tenant.schema_name, row.schema_name.as_str());
+    if then == now {
+        return Ok(());
+    }
+    let what = format!(
+        "backup {} is of another tenant that was called {}",
+        manifest.backup_id, row.tenant_id
+    );
+    let cause = format!("its schema was {then}, that of the tenant is {now}");
+    if args.backup.is_some() {
+        ctx.ui.warn(&format!("{what}: {cause}"));
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Unsupported, what).with_cause(cause).with_hint(format!(
+        "If its rows are meant to replace those of the tenant, name it: --backup {}. `tenantctl backup list {}` shows all.",
+        manifest.backup_id, row.tenant_id
+    )))
+}
+
 async fn target(
     ctx: &Context<'_>,
     args: &RestoreArgs,
@@ -285,6 +309,11 @@ async fn target(
     let mut tables: Vec<String> = args.tables.iter().filter(|t| !t.is_empty()).cloned().collect();
     tables.sort();
     tables.dedup();
+    if args.as_id.is_none()
+        && let Some(row) = &there
+    {
+        same_life(ctx, args, row, source)?;
+    }
     match (there, &args.as_id) {
         (Some(_), Some(_)) => Err(
             Error::new(ErrorKind::Duplicate, format!("tenant {wanted} already exists")).with_hint(

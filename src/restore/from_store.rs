@@ -83,6 +83,13 @@ impl Restorer {
                     }
                 })?,
             };
+            let schema = &source.manifest.tenant.schema_name;
+            if whole.iter().any(|other| other.manifest.tenant.schema_name != *schema) {
+                tracing::warn!(
+                    backup = %source.manifest.backup_id,
+                    "the store has backups of more than one tenant called {tenant}, such as those of other databases; the newest of all is taken"
+                );
+            }
             Some(self.restore(source, &Target::New(as_it_was(source)), ledger).await?)
         };
         for some in whole.chunks(ROWS) {
