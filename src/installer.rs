@@ -63,6 +63,43 @@ pub async fn install(
     })
 }
 
+/// Teaches the registry a version of a template that new tenants are not made from, such as that of a backup: the current one
+/// is made the current one again in the same transaction. `keep`: otherwise nothing of it stays, and the version is only
+/// told. Returns it as the registry has it.
+///
+/// # Errors
+/// As [`install`].
+pub async fn learn(
+    session: &Session,
+    template: &Template,
+    accept: &Accept<'_>,
+    lock_timeout: Duration,
+    keep: bool,
+) -> Result<Option<Template>> {
+    let timescaledb = catalog::timescaledb_schema(session).await?;
+    let begin = Plan::new("learn a template", TIMEOUT, lock_timeout).begin();
+    session
+        .batch(&begin.append(plans::lock_installation()), "lock the installation")
+        .await?;
+    let learned = async {
+        let current = template::installed(session, &template.name).await?;
+        let (version, _) = install_template_locked(session, template, accept, timescaledb.as_deref()).await?;
+        let learned = template::version(session, &template.name, Some(version)).await?;
+        if let Some(current) = current {
+            // It was accepted when it was installed.
+            install_template_locked(session, &current, &|_| Ok(()), timescaledb.as_deref()).await?;
+        }
+        Ok(learned)
+    }
+    .await;
+    if learned.is_ok() && keep {
+        session.batch(&Sql::new("COMMIT"), "commit the template").await?;
+    } else {
+        session.rollback().await;
+    }
+    learned
+}
+
 /// What [`install`] would run, as far as it can be known before the modules have run.
 ///
 /// # Errors

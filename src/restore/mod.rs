@@ -253,7 +253,7 @@ impl Restorer {
             self.refuse_what_cannot_be(&session, row).await?;
         }
         let checked = self.check(&session, source, false).await?;
-        let becoming = self.becoming(&session, source, target).await?;
+        let becoming = self.becoming(&session, source, target, true).await?;
         let tables = match target {
             Target::Tables(_, tables) => tables.as_slice(),
             _ => &[],
@@ -286,7 +286,7 @@ impl Restorer {
             self.refuse_what_cannot_be(session, row).await?;
         }
         let checked = self.check(session, source, false).await?;
-        let becoming = self.becoming(session, source, target).await?;
+        let becoming = self.becoming(session, source, target, false).await?;
         let staging = &checked.stage.schema;
         let now = Observed::fresh(&becoming.objects);
         let begin = plans::begin(&plans::Begin {
@@ -435,9 +435,9 @@ impl Restorer {
         })
     }
 
-    async fn becoming(&self, session: &Session, source: &Source, target: &Target) -> Result<Becoming> {
+    async fn becoming(&self, session: &Session, source: &Source, target: &Target, keep: bool) -> Result<Becoming> {
         let manifest = &source.manifest;
-        let template = self.template(session, source).await?;
+        let template = self.template(session, source, keep).await?;
         let modules = template
             .modules
             .iter()
@@ -461,26 +461,17 @@ impl Restorer {
         })
     }
 
-    /// The template that the backup's tenant was made from, as this registry has it. One that it has never known is installed
-    /// from the backup, and the one that new tenants are made from is made the current one again.
-    async fn template(&self, session: &Session, source: &Source) -> Result<Template> {
+    /// The template that the backup's tenant was made from, as this registry has it. One that it has never known it learns
+    /// from the backup; for a plan, nothing of that stays.
+    async fn template(&self, session: &Session, source: &Source, keep: bool) -> Result<Template> {
         let origin = &source.manifest.template;
-        if template::known_as(session, &origin.name, &origin.sha256)
-            .await?
-            .is_none()
-        {
-            let current = template::installed(session, &origin.name).await?;
-            let theirs = self.template_of(source).await?;
-            let accept = |objects: &ModuleObjects| (self.audited)(objects).map(drop);
-            installer::install(session, &theirs, &accept, self.lock_timeout).await?;
-            if let Some(current) = current {
-                installer::install(session, &current, &accept, self.lock_timeout).await?;
-            }
-        }
-        let version = template::known_as(session, &origin.name, &origin.sha256).await?;
-        let found = match version {
+        let found = match template::known_as(session, &origin.name, &origin.sha256).await? {
             Some(version) => template::version(session, &origin.name, Some(version)).await?,
-            None => None,
+            None => {
+                let theirs = self.template_of(source).await?;
+                let accept = |objects: &ModuleObjects| (self.audited)(objects).map(drop);
+                installer::learn(session, &theirs, &accept, self.lock_timeout, keep).await?
+            }
         };
         found.ok_or_else(|| {
             Error::new(
