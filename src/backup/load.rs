@@ -30,6 +30,7 @@ SET LOCAL statement_timeout = 0;
 SET LOCAL row_security = off;
 SET LOCAL DateStyle = 'ISO, MDY';
 SET LOCAL IntervalStyle = 'postgres';
+SET LOCAL lc_monetary = 'C';
 SET LOCAL array_nulls = on;
 SET LOCAL xmloption = content;
 SET LOCAL search_path = ",

@@ -167,8 +167,8 @@ pub async fn copy(
     stop: &mut watch::Receiver<bool>,
 ) -> Result<Option<Copied>> {
     if table.format == RowFormat::Text {
-        // Names in text, such as those of regclass, are then written without the schema.
-        let path = Sql::new("SET LOCAL search_path = ").ident(schema);
+        // Names in text, such as those of regclass, are then written without the schema; money as every database reads it.
+        let path = Sql::new("SET LOCAL lc_monetary = 'C'; SET LOCAL search_path = ").ident(schema);
         session.batch(&path, "set the search path").await?;
     }
     let doing = format!("read table {}", table.name);

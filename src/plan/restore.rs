@@ -698,7 +698,7 @@ pub struct SequenceState {
     pub is_called: bool,
 }
 
-/// Sets sequences. It is not undone by a rollback, so that it comes last where anything can fail.
+/// Sets sequences that nobody uses. A rollback does not undo it.
 pub fn set_sequences(schema: &str, sequences: &[SequenceState]) -> Sql {
     sequences.iter().fold(Sql::default(), |sql, s| {
         sql.text("SELECT pg_catalog.setval(")
@@ -707,6 +707,19 @@ pub fn set_sequences(schema: &str, sequences: &[SequenceState]) -> Sql {
             .int(s.last_value)
             .text(if s.is_called { ", true);\n" } else { ", false);\n" })
     })
+}
+
+/// Sets sequences of a tenant, as part of the transaction: one that was restarted has new storage, which goes with a rollback
+/// and whatever was set in it. Values that other sessions have drawn ahead are forgotten with the old one.
+fn exchange_sequences(schema: &str, sequences: &[SequenceState]) -> Sql {
+    sequences
+        .iter()
+        .fold(Sql::default(), |sql, s| {
+            sql.text("ALTER SEQUENCE ")
+                .qualified(schema, &s.name)
+                .text(" RESTART;\n")
+        })
+        .append(set_sequences(schema, sequences))
 }
 
 /// A table whose contents are exchanged.
@@ -842,7 +855,10 @@ pub fn tables(new: &Tables<'_>) -> Plan {
                 .text(" TRIGGER USER;\n")
         })
     };
-    let mut sql = switch(" DISABLE").text("TRUNCATE ");
+    // What is checked only at the end would keep its table from being altered until then.
+    let mut sql = Sql::new("SET CONSTRAINTS ALL IMMEDIATE;\n")
+        .append(switch(" DISABLE"))
+        .text("TRUNCATE ");
     for (i, table) in new.tables.iter().enumerate() {
         sql = sql
             .text(if i == 0 { "ONLY " } else { ", ONLY " })
@@ -876,7 +892,7 @@ pub fn tables(new: &Tables<'_>) -> Plan {
     if !new.sequences.is_empty() {
         plan.step(
             "set the tables' sequences",
-            as_owner().text("\n").append(set_sequences(live, new.sequences)),
+            as_owner().text("\n").append(exchange_sequences(live, new.sequences)),
         );
     }
     end(&mut plan, new.operation, new.id, MOVING);
@@ -1001,9 +1017,9 @@ pub(super) fn no_others(id: &TenantId, schemas: &[String]) -> Sql {
     unless_changed(
         Sql::new("SELECT pg_catalog.count(*) = 0 FROM tenantctl.restores WHERE tenant_id = ")
             .literal(id.as_str())
-            .text(" AND (staging_schema <> ALL (")
+            .text(" AND (staging_schema IS NOT NULL AND staging_schema <> ALL (")
             .append(names())
-            .text(") OR replaced_schema <> ALL (")
+            .text(") OR replaced_schema IS NOT NULL AND replaced_schema <> ALL (")
             .append(names())
             .text("))"),
     )
@@ -1373,6 +1389,7 @@ mod tests {
             "ADD CONSTRAINT \"trades_portfolio_id_fkey\" FOREIGN KEY (\"portfolio_id\")",
             "DELETE FROM tenant_usage",
             "DROP SCHEMA IF EXISTS \"tenantctl_restore_",
+            "ALTER SEQUENCE",
             "setval",
             "INSERT INTO tenantctl.operations",
         ];

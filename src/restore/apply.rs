@@ -215,7 +215,7 @@ impl Restorer {
                 _ => false,
             };
             if !again || attempt >= ATTEMPTS {
-                return Err(explain(row, failure.error));
+                return Err(explain(row, failure.error, self.disconnect));
             }
         }
     }
@@ -280,7 +280,7 @@ pub(super) fn restored(
     }
 }
 
-fn explain(row: &TenantRow, error: Error) -> Error {
+fn explain(row: &TenantRow, error: Error, disconnected: bool) -> Error {
     let id = &row.tenant_id;
     match error.sqlstate() {
         Some("22012") => error
@@ -290,7 +290,11 @@ fn explain(row: &TenantRow, error: Error) -> Error {
         Some("55P03" | "40P01" | "57014") => error
             .with_kind(ErrorKind::InUse)
             .with_message(format!("tenant {id} is in use: open transactions do not let go of its tables"))
-            .with_hint("Nothing was changed. Restore when it is quiet, or add --disconnect to end the tenant's sessions that stand in the way."),
+            .with_hint(if disconnected {
+                "Nothing was changed. What --disconnect does not end is another role's, or a prepared transaction (pg_prepared_xacts), which ROLLBACK PREPARED ends."
+            } else {
+                "Nothing was changed. Restore when it is quiet, or add --disconnect to end the tenant's sessions that stand in the way."
+            }),
         _ => error,
     }
 }

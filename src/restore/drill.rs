@@ -8,11 +8,12 @@ use tokio::task::JoinSet;
 
 use super::stage::joined;
 use super::{Restorer, Source, Staged, milliseconds};
-use crate::backup::manifest::Table;
+use crate::backup::manifest::{RowFormat, Table};
 use crate::backup::parts::{self, Tally};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::apply::apply;
 use crate::pg::session::Session;
+use crate::pg::sql::Sql;
 use crate::plan::restore as plans;
 
 /// A trial that went well.
@@ -112,6 +113,10 @@ async fn compare(stage: &super::stage::Stage, session: &Session, table: &Table) 
     );
     let doing = format!("read table {} again", table.name);
     let failed = |why| Error::new(ErrorKind::Unknown, format!("failed to {doing}")).with_cause(why);
+    if table.format == RowFormat::Text {
+        let money = Sql::new("SET lc_monetary = 'C'");
+        session.batch(&money, "read money as it was written").await?;
+    }
     let mut copy = session.copy_out(&sql, &doing).await?;
     let mut tally = Tally::new(table.format);
     while let Some(message) = copy.next().await? {

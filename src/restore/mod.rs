@@ -175,6 +175,7 @@ pub struct Restored {
 }
 
 /// A tenant as it is to be after a restore.
+#[derive(Clone)]
 struct Becoming {
     template: Template,
     objects: ModuleObjects,
@@ -536,23 +537,31 @@ impl Restorer {
             .stage
             .load(checked.scripts, checked.timescaledb.as_deref())
             .await?;
-        if let Target::Tables(row, _) = target {
+        let mut becoming = becoming.clone();
+        let row = match target {
+            Target::Replace(row) | Target::Tables(row, _) => Some(still_there(session, row).await?),
+            Target::New(_) => None,
+        };
+        if let Some(row) = &row {
+            becoming.limits = row.limits.clone();
+        }
+        if let (Target::Tables(..), Some(row)) = (target, &row) {
             return self
                 .put_tables(session, source, row, &named, &staging, close, rows)
                 .await;
         }
-        self.complete(session, &staging, becoming, &source.manifest).await?;
+        self.complete(session, &staging, &becoming, &source.manifest).await?;
         self.verify(session, &staging, &source.manifest, rows).await?;
         if self.interrupt.requested() {
             return Err(Error::interrupted());
         }
-        match target {
-            Target::New(new) => {
-                self.make(session, source, new, becoming, &staging, checked.restore, rows, ledger)
+        match (target, &row) {
+            (Target::New(new), _) => {
+                self.make(session, source, new, &becoming, &staging, checked.restore, rows, ledger)
                     .await
             }
-            Target::Replace(row) => self.put(session, source, row, becoming, &staging, close, rows).await,
-            Target::Tables(..) => Err(Error::new(ErrorKind::Unknown, "tables are put by themselves")),
+            (_, Some(row)) => self.put(session, source, row, &becoming, &staging, close, rows).await,
+            (_, None) => Err(Error::new(ErrorKind::Unknown, "a tenant that is there has a row")),
         }
     }
 
@@ -726,16 +735,24 @@ impl Becoming {
     /// The same with another schema's name.
     fn of(&self, schema: &SchemaName) -> Self {
         Self {
-            template: self.template.clone(),
-            objects: self.objects.clone(),
-            audit: self.audit.clone(),
-            limits: self.limits.clone(),
             role: schema.role(),
-            major: self.major,
-            modules: self.modules.clone(),
-            hypertables: self.hypertables.clone(),
+            ..self.clone()
         }
     }
+}
+
+/// The tenant's row again, once the backup is loaded: `secure` may have given it other limits meanwhile.
+async fn still_there(session: &Session, row: &TenantRow) -> Result<TenantRow> {
+    let now = tenants::find_one(session, &row.tenant_id).await?;
+    if now.schema_name == row.schema_name {
+        return Ok(now);
+    }
+    Err(Error::new(
+        ErrorKind::NotFound,
+        format!("tenant {} was dropped by somebody else meanwhile", row.tenant_id),
+    )
+    .with_cause(format!("the one of that name now has schema {}", now.schema_name))
+    .with_hint("Nothing was changed."))
 }
 
 /// A schema that was begun.

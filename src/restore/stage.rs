@@ -234,6 +234,8 @@ SET maintenance_work_mem = ",
                 .await?;
         }
         if self.only.is_none() {
+            lead.batch(&Sql::new("RESET lc_monetary"), "write money as this database does")
+                .await?;
             for view in &self.manifest.materialized_views {
                 let sql = Sql::new("REFRESH MATERIALIZED VIEW ").qualified(&self.schema, view);
                 lead.batch(&sql, &format!("fill materialized view {view}")).await?;
@@ -604,6 +606,10 @@ async fn load_part(stage: &Stage, session: &Session, table: usize, part: usize, 
         &stage.identities,
     )
     .await?;
+    if table.format == RowFormat::Text {
+        let money = Sql::new("SET lc_monetary = 'C'");
+        session.batch(&money, "read money as it was written").await?;
+    }
     let mut copy = session.copy_in(&sql, &doing).await?;
     while let Some(bytes) = reader.next().await? {
         let n = bytes.len() as u64;

@@ -743,10 +743,18 @@ fn what_a_killed_client_is_about_to_commit_is_not_dropped() {
     let db = &scene.db;
     scene.backup();
     let before = scene.contents();
-    let waiting = |n: &str| {
-        let sql =
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-        wait_for("sessions that wait", || db.value(sql) == n);
+    std::fs::write(
+        db.dir.join("tenant_templates.yaml"),
+        "provisioning:\n  lock_timeout_s: 40\n  timeout_s: 50\n",
+    )
+    .unwrap();
+    let waiting = |n: i64| {
+        wait_for("sessions that wait", || {
+            count(
+                db,
+                "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
+            ) >= n
+        });
     };
     let spawn = |args: &[&str]| {
         let mut command = scene.command(args).command;
@@ -759,11 +767,11 @@ fn what_a_killed_client_is_about_to_commit_is_not_dropped() {
         // The last thing that the transaction writes.
         let held = hold(&db.url, "BEGIN; LOCK TABLE tenantctl.operations IN SHARE MODE");
         let mut first = spawn(args);
-        waiting("1");
+        waiting(1);
         first.kill().unwrap();
         first.wait().unwrap();
         let next = spawn(next);
-        waiting("2");
+        waiting(2);
         drop(held);
         Run(next.wait_with_output().unwrap())
     };
@@ -832,6 +840,65 @@ fn settings_of_a_database_cost_no_digit_and_no_row_and_end_no_restore() {
     ));
     assert_eq!(kept.len(), 2, "{kept:?}");
     assert_eq!(kept[1][0], "42");
+}
+
+/// A sequence that was set back while the rows stayed would hand out keys that are taken.
+#[test]
+fn a_restore_of_tables_that_fails_leaves_their_sequences_alone() {
+    let scene = Scene::new("acme");
+    let (db, s) = (&scene.db, &scene.tenant.schema);
+    std::fs::write(
+        db.dir.join("tenant_templates.yaml"),
+        "provisioning:\n  lock_timeout_s: 1\n",
+    )
+    .unwrap();
+    db.sql(&format!(
+        "SET ROLE tenantctl_owner; SET search_path = {s};
+         CREATE TABLE odd (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n int UNIQUE DEFERRABLE INITIALLY DEFERRED, parent int REFERENCES odd DEFERRABLE INITIALLY DEFERRED);
+         INSERT INTO odd (n, parent) VALUES (1, 2), (2, 1)"
+    ));
+    scene.backup();
+    let before = scene.contents();
+    db.sql(&format!(
+        "INSERT INTO {s}.odd (n, parent) VALUES (3, 1), (4, 2), (5, 3)"
+    ));
+    let now = scene.contents();
+    // The last thing that the transaction writes.
+    let held = hold(&db.url, "BEGIN; LOCK TABLE tenantctl.operations IN SHARE MODE");
+    scene.run(&["restore", "acme", "--tables", "odd"]).exits(4);
+    drop(held);
+    same(&scene.contents(), &now);
+    scene.is_tidy();
+    scene.restore(&["--tables", "odd"]);
+    same(&scene.contents(), &before);
+    scene.restore(&["--undo"]);
+    same(&scene.contents(), &now);
+}
+
+/// Who has a name now is not who had it before.
+#[test]
+fn the_rows_of_an_earlier_tenant_come_back_only_when_they_are_named() {
+    let scene = Scene::new("acme");
+    let db = &scene.db;
+    let backup = scene.backup();
+    let before = scene.contents();
+    db.run(&["drop", "acme", "--yes"]).success();
+    let again = db.provision(&["acme", "--tier", "enterprise"]).remove(0);
+    for args in [&["restore", "acme"][..], &["restore", "acme", "--tables", "trades"]] {
+        scene.run(args).exits(4).says(&[
+            "is of another tenant that was called acme",
+            &format!("--backup {backup}"),
+        ]);
+    }
+    assert_eq!(count(db, &format!("{}.trades", again.schema)), 0);
+    scene
+        .run(&["restore", "acme", "--backup", &backup])
+        .success()
+        .says(&["is of another tenant that was called acme"]);
+    assert_eq!(contents(db, &again.schema)["trades"], before["trades"]);
+    sql(&again.url(db), "SELECT count(*) FROM trades").unwrap();
+    assert!(sql(&scene.url(), "SELECT count(*) FROM trades").is_err());
+    sound(db, "acme");
 }
 
 fn sound_role(scene: &Scene) {
@@ -995,6 +1062,14 @@ fn a_backup_of_an_older_template_brings_its_version_along() {
     second.run(&["init"]).success();
     let current = second.value("SELECT sha256 FROM tenantctl.template_versions WHERE is_current");
     let store = format!("file://{}", scene.store.display());
+    second
+        .run(&["restore", "acme", "--store", &store, "--dry-run"])
+        .success();
+    assert_eq!(
+        count(&second, "tenantctl.template_versions"),
+        1,
+        "a dry run changes nothing"
+    );
     second.run(&["restore", "acme", "--store", &store]).success();
     assert_eq!(
         second.value("SELECT sha256 FROM tenantctl.template_versions WHERE is_current"),
