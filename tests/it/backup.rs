@@ -600,7 +600,8 @@ fn tenants_without_a_recent_backup_are_findings() {
     db.sql(
         "UPDATE tenantctl.backups SET created_at = created_at - interval '30 hours' WHERE tenant_id = 'globex';
          UPDATE tenantctl.backups SET schema_name = 'tenant_of_before' WHERE tenant_id = 'reborn';
-         UPDATE tenantctl.tenants SET created_at = created_at - interval '40 hours' WHERE tenant_id <> 'umbrella';",
+         UPDATE tenantctl.tenants SET created_at = created_at - interval '40 hours' WHERE tenant_id <> 'umbrella';
+         UPDATE tenantctl.tenants SET created_at = created_at + interval '1 hour' WHERE tenant_id = 'reborn';",
     );
     let run = backup(&db, &["list", "--overdue", "26"]).finish().exits(1);
     let json = run.says(&["3 tenants without a good backup for 26 hours"]).json();
