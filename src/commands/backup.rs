@@ -206,7 +206,6 @@ async fn make(ctx: &Context<'_>, args: &BackupMakeArgs) -> Result<Status> {
     let backup_type = checked_type(&args.backup_type)?;
     let policy = &ctx.settings.config.backup;
     let recipients = Recipients::parse(&policy.age_recipients)?;
-    let part_bytes = part_bytes()?;
     let store = open_store(ctx, args.store.store.as_deref()).await?;
     let session = ctx.settings.registry(!args.dry_run).await?;
     // All must exist before one is tried: a typing error in a list is a reason to stop.
@@ -255,22 +254,39 @@ async fn make(ctx: &Context<'_>, args: &BackupMakeArgs) -> Result<Status> {
     if rows.is_empty() {
         ctx.ui.note("no tenants");
     }
-    let counters = Arc::new(Counters::default());
     let writer = Writer {
-        connector: ctx.settings.connector.clone(),
         replica,
+        ..writer(ctx, store, backup_type, recipients)?
+    };
+    let counters = Arc::clone(&writer.counters);
+    let jobs = args.jobs.map_or(policy.jobs, usize::from);
+    follow(ctx, writer, rows, estimates.iter().sum(), jobs, &counters).await
+}
+
+/// One that reads from the primary and packs as the configuration says.
+///
+/// # Errors
+/// When the size of parts that the environment sets is no number.
+pub(super) fn writer(
+    ctx: &Context<'_>,
+    store: Arc<dyn Store>,
+    backup_type: &str,
+    recipients: Recipients,
+) -> Result<Writer> {
+    let config = &ctx.settings.config;
+    Ok(Writer {
+        connector: ctx.settings.connector.clone(),
+        replica: None,
         store,
         packing: Packing {
-            level: i32::from(policy.compression_level),
+            level: i32::from(config.backup.compression_level),
             recipients: Arc::new(recipients),
         },
         backup_type: backup_type.to_owned(),
-        keep_days,
-        part_bytes,
-        counters: Arc::clone(&counters),
-    };
-    let jobs = args.jobs.map_or(policy.jobs, usize::from);
-    follow(ctx, writer, rows, estimates.iter().sum(), jobs, &counters).await
+        keep_days: config.retention_days.days(backup_type),
+        part_bytes: part_bytes()?,
+        counters: Arc::new(Counters::default()),
+    })
 }
 
 /// Runs it, shows how far it is, and tells what came of it.

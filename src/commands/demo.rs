@@ -7,10 +7,11 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::{Context, Status};
-use crate::catalog;
+use crate::catalog::{self, backups};
 use crate::cli::{DemoArgs, Global};
 use crate::cluster::{Binaries, Cluster, Options};
 use crate::config::Config;
+use crate::credentials::vault::Recipients;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fleet::Work;
 use crate::hardener::secure_database;
@@ -19,7 +20,9 @@ use crate::pg::conninfo::ConnInfo;
 use crate::pg::session::{Connector, Session, SessionLimits, column};
 use crate::pg::sql::Sql;
 use crate::provisioner::{Provisioned, Request};
+use crate::restore::{self, Restorer, Target};
 use crate::settings::Settings;
+use crate::tenant::TenantId;
 use crate::ui::table::Grid;
 use crate::ui::{Render, Ui, bytes, count, milliseconds};
 use crate::validate::{checks, run};
@@ -43,9 +46,35 @@ pub struct Story {
     pub attacks: Vec<Attack>,
     /// What `validate --all` said, before and after a mistake.
     pub proofs: Vec<Proof>,
+    /// A loss and its recovery.
+    pub recovery: Option<Recovery>,
     /// How to connect, with `--keep`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<Kept>,
+}
+
+/// What a tenant lost, and what a backup gave back.
+#[derive(Debug, Serialize)]
+pub struct Recovery {
+    /// The tenant.
+    pub tenant_id: String,
+    /// The backup that was restored.
+    pub backup_id: String,
+    /// Bytes of all backups of the demo in their store.
+    pub stored_bytes: u64,
+    /// Trades that the tenant counted before the loss, after it, and after the restore.
+    pub trades: [i64; 3],
+    /// Milliseconds in which the tenant may have waited.
+    pub swap_ms: f64,
+    /// Where what it had at the end is kept.
+    pub replaced_schema: Option<String>,
+}
+
+impl Recovery {
+    fn is_whole(&self) -> bool {
+        let [before, lost, after] = self.trades;
+        before > 0 && lost == 0 && after == before
+    }
 }
 
 /// One tenant of the demo.
@@ -155,6 +184,29 @@ impl Render for Story {
             for finding in &p.findings {
                 text.push_str(&format!("    {}\n", ui.dim(finding)));
             }
+        }
+        if let Some(r) = &self.recovery {
+            let [before, lost, after] = r.trades;
+            text.push_str(&format!(
+                "\n{}\n",
+                ui.bold("A tenant deletes its trades, and gets them back:")
+            ));
+            let verdict = if r.is_whole() {
+                ui.good("restored")
+            } else {
+                ui.bad("NOT RESTORED")
+            };
+            text.push_str(&format!(
+                "  {before} trades backed up, {lost} left by {}, {after} {verdict} from {}\n    {}\n",
+                r.tenant_id,
+                r.backup_id,
+                ui.dim(&format!(
+                    "{} in the store for all tenants; it may have waited for {}; what was replaced is kept in {}",
+                    bytes(r.stored_bytes),
+                    milliseconds(r.swap_ms),
+                    r.replaced_schema.as_deref().unwrap_or("-")
+                ))
+            ));
         }
         text.push_str(&format!("\n{}\n", ui.bold("Timings")));
         for (what, ms) in &self.timings_ms {
@@ -269,6 +321,15 @@ pub async fn run(ui: &Ui, interrupt: &Interrupt, global: &Global, args: &DemoArg
             .push(proof(&ctx, "after secure", |found| found.is_empty()).await?);
         steps.done("a mistake: found, mended, proven");
     }
+    if let Some(tenant) = made.first() {
+        let login = login(&ctx, &cluster, tenant).await?;
+        story.recovery = Some(recovery(&ctx, &cluster, &session, &made, tenant, &login).await?);
+        steps.done("backup of all, a loss, a restore");
+        story
+            .proofs
+            .push(proof(&ctx, "after the restore", |found| found.is_empty()).await?);
+        steps.done("validate: every check over every tenant, again");
+    }
     drop(session);
 
     if args.keep {
@@ -289,7 +350,10 @@ pub async fn run(ui: &Ui, interrupt: &Interrupt, global: &Global, args: &DemoArg
         ui.result(&story)?;
     }
     Ok(
-        if story.attacks.iter().all(|a| a.refused) && story.proofs.iter().all(|p| p.as_expected) {
+        if story.attacks.iter().all(|a| a.refused)
+            && story.proofs.iter().all(|p| p.as_expected)
+            && story.recovery.as_ref().is_none_or(Recovery::is_whole)
+        {
             Status::Done
         } else {
             Status::Partly
@@ -371,6 +435,57 @@ async fn describe(admin: &Session, login: &Session, tenant: &Provisioned) -> Res
         provisioning_time_ms: tenant.provisioning_time_ms,
         rows,
         size_bytes: relations.iter().filter_map(|r| r.bytes).sum(),
+    })
+}
+
+/// Backs all tenants up, lets one delete its trades, and restores it.
+async fn recovery(
+    ctx: &Context<'_>,
+    cluster: &Cluster,
+    session: &Session,
+    all: &[Provisioned],
+    tenant: &Provisioned,
+    login: &Session,
+) -> Result<Recovery> {
+    let url = format!("file://{}", cluster.dir().join("backups").display());
+    let store = super::backup::open_url(ctx, &url).await?;
+    let ids: Vec<TenantId> = all.iter().map(|t| t.tenant_id.clone()).collect();
+    let writer = super::backup::writer(ctx, Arc::clone(&store), "manual", Recipients::default())?;
+    let mut results = writer.many(ids, ctx.settings.config.backup.jobs, ctx.interrupt);
+    let mut stored_bytes = 0;
+    let mut wanted = None;
+    while let Some((id, done)) = results.recv().await {
+        let done = done?;
+        stored_bytes += done.stored_bytes;
+        wanted = wanted.or((id == tenant.tenant_id).then_some(done.backup_id));
+    }
+    let backup = wanted.ok_or_else(Error::interrupted)?;
+    let count = async || -> Result<i64> {
+        let sql = Sql::new("SELECT count(*) AS trades FROM trades");
+        column(&login.query_one(&sql, &[], "count the trades").await?, "trades")
+    };
+    let before = count().await?;
+    login
+        .batch(&Sql::new("DELETE FROM trades"), "delete what is needed yet")
+        .await?;
+    let lost = count().await?;
+    let row = backups::find_one(session, &backup).await?;
+    let source = restore::open(store, &backup, row.as_ref()).await?;
+    let registered = catalog::tenants::find_one(session, &tenant.tenant_id).await?;
+    let restorer = Restorer {
+        keep_days: 7,
+        ..super::restore::for_trial(ctx, Arc::default(), ctx.settings.config.backup.jobs)
+    };
+    let restored = restorer
+        .restore(&source, &Target::Replace(Box::new(registered)), None)
+        .await?;
+    Ok(Recovery {
+        tenant_id: tenant.tenant_id.to_string(),
+        backup_id: backup.to_string(),
+        stored_bytes,
+        trades: [before, lost, count().await?],
+        swap_ms: restored.swap_ms,
+        replaced_schema: restored.replaced_schema,
     })
 }
 

@@ -215,7 +215,7 @@ pub(super) fn for_trial(ctx: &Context<'_>, identities: Arc<Identities>, jobs: us
         recipients: Arc::default(),
         audited: Arc::new(move |objects: &ModuleObjects| audit.of(objects)),
         jobs,
-        maintenance_work_mem: "256MB".to_owned(),
+        maintenance_work_mem: "64MB".to_owned(),
         disconnect: false,
         keep_days: 0,
         timeout: ctx.settings.timeout(),

@@ -40,6 +40,19 @@ fn the_story_in_full() {
         json["attacks"].as_array().unwrap().iter().all(|a| a["refused"] == true),
         "{json}"
     );
+    let trades = json["recovery"]["trades"].as_array().unwrap();
+    assert!(
+        trades[0].as_i64().unwrap() > 0 && trades[1] == 0 && trades[2] == trades[0],
+        "{json}"
+    );
+    assert!(
+        json["proofs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|p| p["as_expected"] == true),
+        "{json}"
+    );
     assert_eq!(clusters(&dir), 0);
     std::fs::remove_dir_all(dir).unwrap();
 }
