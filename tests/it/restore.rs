@@ -748,12 +748,9 @@ fn what_a_killed_client_is_about_to_commit_is_not_dropped() {
         "provisioning:\n  lock_timeout_s: 40\n  timeout_s: 50\n",
     )
     .unwrap();
-    let waiting = |n: i64| {
-        wait_for("sessions that wait", || {
-            count(
-                db,
-                "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
-            ) >= n
+    let waits = |what: &str| {
+        wait_for("a session to wait", || {
+            count(db, &format!("pg_locks WHERE NOT granted AND {what}")) == 1
         });
     };
     let spawn = |args: &[&str]| {
@@ -767,11 +764,11 @@ fn what_a_killed_client_is_about_to_commit_is_not_dropped() {
         // The last thing that the transaction writes.
         let held = hold(&db.url, "BEGIN; LOCK TABLE tenantctl.operations IN SHARE MODE");
         let mut first = spawn(args);
-        waiting(1);
+        waits("relation = 'tenantctl.operations'::regclass");
         first.kill().unwrap();
         first.wait().unwrap();
         let next = spawn(next);
-        waiting(2);
+        waits("locktype = 'transactionid'");
         drop(held);
         Run(next.wait_with_output().unwrap())
     };
