@@ -91,6 +91,7 @@ pub fn plan(
     {
         add(&row.backup_id, Reason::Dead, 0, None);
     }
+    let ours: BTreeSet<(&TenantId, &str)> = rows.iter().map(|r| (&r.tenant_id, r.schema_name.as_str())).collect();
     let mut kept = BTreeSet::new();
     for found in &inventory.whole {
         let manifest = &found.manifest;
@@ -99,7 +100,8 @@ pub fn plan(
             continue;
         }
         // Newest first.
-        let elsewhere = (!by_id.contains_key(id)).then_some(manifest.tenant.schema_name.as_str());
+        let schema = manifest.tenant.schema_name.as_str();
+        let elsewhere = (!ours.contains(&(&manifest.tenant.tenant_id, schema))).then_some(schema);
         let is_newest = kept.insert((id.tenant(), elsewhere));
         if !is_newest && manifest.expires_at.as_str() <= now && !is_busy(id) {
             add(
