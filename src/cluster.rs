@@ -229,16 +229,26 @@ impl Cluster {
         let script = r#"read -r word; [ "$word" = keep ] && exit 0
 tries=0
 while [ -e "$2" ] && [ $tries -lt 100 ]; do
-    "$1/pg_ctl" -D "$2/data" -m immediate -w stop
+    if [ -n "$3" ]; then
+        su "$3" -s /bin/sh -c '"$0" -D "$1" -m immediate -w stop' "$1/pg_ctl" "$2/data"
+    else
+        "$1/pg_ctl" -D "$2/data" -m immediate -w stop
+    fi
     rm -rf "$2" && exit 0
     tries=$((tries + 1))
     sleep 0.1
 done"#;
-        let mut command = self.command_of(Path::new("/bin/sh"));
+        // As ourselves: not everything in the folder need be the server's.
+        let mut command = Command::new("/bin/sh");
         command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("LC_ALL", "C")
+            .current_dir("/")
             .args(["-c", script, "tenantctl-watchdog"])
             .arg(&self.binaries.dir)
             .arg(&self.dir)
+            .arg(self.run_as.as_ref().map_or("", |account| &account.name))
             // Out of the terminal's process group: Ctrl-C is for us, we then let it clean up.
             .process_group(0)
             .stdin(Stdio::piped())
@@ -361,15 +371,15 @@ done"#;
     pub fn stop_command(&self) -> String {
         let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
         let stop = format!(
-            "{} -D {} -m fast stop && rm -rf {}",
+            "{} -D {} -m fast stop",
             quoted(&self.binaries.program("pg_ctl")),
-            quoted(&self.data()),
-            quoted(&self.dir)
+            quoted(&self.data())
         );
-        match &self.run_as {
+        let stop = match &self.run_as {
             Some(account) => format!("su {} -s /bin/sh -c \"{stop}\"", account.name),
             None => stop,
-        }
+        };
+        format!("{stop} && rm -rf {}", quoted(&self.dir))
     }
 
     /// The server's programs.
