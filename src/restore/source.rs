@@ -55,8 +55,8 @@ pub async fn choose(
 /// Reads the manifest of a backup, and holds it to what the registry knows of it.
 ///
 /// # Errors
-/// Kind `store` when it is damaged or was changed, `not_found` when it is not there, `unsupported` when it is of a newer
-/// tenantctl.
+/// Kind `store` when it is damaged or was changed, or is gone although the registry knows it; `not_found` when it is not
+/// there, `unsupported` when it is of a newer tenantctl.
 pub async fn open(store: Arc<dyn Store>, id: &BackupId, row: Option<&BackupRow>) -> Result<Source> {
     let found = manifest::read(store.as_ref(), id).await.map_err(|e| match e.kind() {
         ErrorKind::NotFound => missing(store.as_ref(), id, row.is_some()),
@@ -75,15 +75,14 @@ pub async fn open(store: Arc<dyn Store>, id: &BackupId, row: Option<&BackupRow>)
 }
 
 fn missing(store: &dyn Store, id: &BackupId, known: bool) -> Error {
-    let error = Error::new(
+    if known {
+        return damaged(id, MANIFEST, "it is missing")
+            .with_cause(format!("the registry knows the backup, and {} has it not", store.url()));
+    }
+    Error::new(
         ErrorKind::NotFound,
         format!("there is no backup {id} in {}", store.url()),
-    );
-    if known {
-        error.with_cause("the registry knows it, but its manifest is gone from the store")
-    } else {
-        error
-    }
+    )
     .with_hint(format!(
         "`tenantctl backup list {} --store {}` shows what lies there.",
         id.tenant(),
