@@ -98,8 +98,8 @@ impl TenantLock {
     }
 }
 
-/// Removes all of a backup: its manifest first, so that nobody takes the rest for a backup, then its members, then what was
-/// being uploaded. Returns how many objects there were.
+/// Removes all of a backup: what was being uploaded, so that nothing is added any more, then its manifest, so that nobody
+/// takes the rest for a backup, then its members. Returns how many objects there were.
 ///
 /// # Errors
 /// Kind `store`; without its manifest the rest is no backup any more.
