@@ -16,6 +16,7 @@ mod ddl;
 mod demo;
 mod docs;
 mod drop;
+mod faults;
 mod hostile;
 mod init;
 mod kill;

@@ -252,6 +252,11 @@ impl S3Server {
         std::fs::write(self.root.join(BUCKET).join(key), bytes).unwrap();
     }
 
+    /// Takes an object away, behind the server's back.
+    pub fn remove(&self, key: &str) {
+        std::fs::remove_file(self.root.join(BUCKET).join(key)).unwrap();
+    }
+
     /// What an object was written with.
     pub fn written(&self, key: &str) -> Written {
         self.state.written.lock().unwrap().get(key).cloned().unwrap_or_default()
