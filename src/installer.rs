@@ -10,9 +10,10 @@ use crate::pg::session::Session;
 use crate::pg::sql::Sql;
 use crate::plan::init::{self as plans, MIGRATION_CONSTRAINT, MIGRATIONS};
 use crate::plan::provision::{create_hypertable, pin};
+use crate::plan::reread::{self, Again};
 use crate::plan::standard::{Observed, Wanted, schema_changes};
 use crate::plan::{Plan, as_admin, as_owner, record_done};
-use crate::tenant::{AuditMode, Limits, ModuleObjects, OWNER_ROLE, TENANTS_ROLE, Template};
+use crate::tenant::{AuditMode, Limits, ModuleObjects, OWNER_ROLE, ObjectLook, TENANTS_ROLE, Template};
 
 /// Limit of each transaction of an installation: the template is one of them, and all of it is DDL.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
@@ -267,7 +268,8 @@ async fn install_template_locked(
         module.objects = template::created(&known, &after.objects);
         known = after.objects;
         let seen = read_fingerprint(session, &schema).await?;
-        looks.push(template::changed(&fingerprint, &seen));
+        let made = template::changed(&fingerprint, &seen);
+        looks.push(reread(session, &schema, made).await?);
         fingerprint = seen;
     }
     check_tables(&template, &known)?;
@@ -308,13 +310,58 @@ async fn install_template_locked(
         .await
         .map_err(|e| e.with_kind(ErrorKind::Config))?;
     let whole = read_fingerprint(session, &schema).await?;
-    looks[0] = template::changed(&plain, &whole);
+    looks[0] = reread(session, &schema, template::changed(&plain, &whole)).await?;
     session
         .batch(&Sql::new("ROLLBACK TO SAVEPOINT rights;"), "take the rights back")
         .await?;
     let register = plans::register_template(&template, &looks).append(record_done("install_template", None, TIMEOUT));
     session.batch(&register, "register the template").await?;
     Ok((template.version, true))
+}
+
+/// Adds how the server prints expressions once it has read them as it prints them, where that is something else. Nothing is
+/// left of the attempt.
+async fn reread(session: &Session, schema: &str, mut looks: Vec<ObjectLook>) -> Result<Vec<ObjectLook>> {
+    const DOING: &str = "read the module's expressions again";
+    let again: Vec<(usize, Again)> = looks
+        .iter()
+        .enumerate()
+        .filter_map(|(i, look)| reread::again(look, schema, i).map(|again| (i, again)))
+        .collect();
+    if again.is_empty() {
+        return Ok(looks);
+    }
+    let begin = "SAVEPOINT reread; SET LOCAL search_path = ''; SET LOCAL check_function_bodies = off; SAVEPOINT one;\n";
+    let all = again
+        .iter()
+        .fold(Sql::new(begin), |sql, (_, again)| sql.append(again.sql.clone()));
+    if session.batch(&all, DOING).await.is_err() {
+        // One by one: what cannot be made again beside itself, such as an inherited constraint, has one form only.
+        for (_, again) in &again {
+            let sql = Sql::new("ROLLBACK TO SAVEPOINT one;\n").append(again.sql.clone());
+            if let Err(error) = session
+                .batch(&sql.text("RELEASE SAVEPOINT one; SAVEPOINT one;"), DOING)
+                .await
+            {
+                tracing::debug!(%error, cause = error.cause(), object = again.key.1, "not made again");
+            }
+        }
+        session.batch(&Sql::new("ROLLBACK TO SAVEPOINT one;"), DOING).await?;
+    }
+    let seen = template::fingerprint(session, schema).await?;
+    for (i, again) in again {
+        let found = seen.get(&again.key).and_then(|look| look.expression.clone());
+        if found != looks[i].expression {
+            looks[i].reread = found;
+        }
+    }
+    session
+        .batch(
+            &Sql::new("ROLLBACK TO SAVEPOINT reread; RELEASE SAVEPOINT reread;"),
+            DOING,
+        )
+        .await?;
+    Ok(looks)
 }
 
 /// What the template's schema looks like now; afterwards names resolve in it again.

@@ -362,6 +362,8 @@ pub struct ObjectLook {
     pub shape: Option<String>,
     /// Its expression as the server prints it.
     pub expression: Option<String>,
+    /// The same after the server has read that again, where it prints it differently then.
+    pub reread: Option<String>,
 }
 
 /// One SQL file of a template.

@@ -61,4 +61,6 @@ FROM mentions m
 JOIN spaces s ON s.schema_name = m.name
 JOIN pg_catalog.pg_namespace h ON h.oid = m.place
 WHERE m.place <> s.namespace
+-- What a restore of the tenant has replaced was in that schema.
+AND NOT EXISTS (SELECT FROM tenantctl.restores r WHERE r.tenant_id = s.tenant_id AND h.nspname IN (r.replaced_schema, r.staging_schema))
 ORDER BY 3, 4

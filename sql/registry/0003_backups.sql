@@ -1,5 +1,9 @@
 -- Backups and restores: what lies in which store, what a restore has put in the place of what.
 
+-- An expression that was printed, read again and printed is not always the same text: of x IN ('a', 'b') over a varchar the
+-- casts move. A tenant that was restored from a dump has this form; NULL: it is the same, or was never looked at.
+ALTER TABLE tenantctl.template_objects ADD COLUMN expression_reread text;
+
 -- A row that a backup or restore of the tenant locks for as long as it runs: one at a time. A killed client lets go of
 -- it with its session. Rows outlive their tenants, as their backups do.
 CREATE TABLE tenantctl.tenant_locks (

@@ -360,6 +360,7 @@ mod tests {
             object: "{schema}.t.a".into(),
             shape: Some(shape.into()),
             expression: Some(expression.into()),
+            reread: None,
         };
         [((look.kind.clone(), look.object.clone()), look)].into()
     }

@@ -238,6 +238,7 @@ pub async fn fingerprint(session: &Session, schema: &str) -> Result<Fingerprint>
                 object: column(row, "object")?,
                 shape: column(row, "shape")?,
                 expression: column(row, "expression")?,
+                reread: None,
             };
             Ok(((look.kind.clone(), look.object.clone()), look))
         })
@@ -274,6 +275,7 @@ mod tests {
                     object: (*object).into(),
                     shape: Some((*shape).into()),
                     expression: None,
+                    reread: None,
                 };
                 ((look.kind.clone(), look.object.clone()), look)
             })

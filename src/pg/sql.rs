@@ -175,6 +175,11 @@ impl TrustedScript {
     pub fn of_backup(text: &str) -> Self {
         Self(Arc::from(text))
     }
+
+    /// Takes what the server has printed of objects that modules have made.
+    pub fn of_server(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
 }
 
 /// A function's or procedure's name and argument types, split as the registry stores them: `name(types)`.

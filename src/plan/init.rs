@@ -221,7 +221,7 @@ pub fn register_template(template: &Template, looks: &[Vec<ObjectLook>]) -> Sql 
             .text(");");
     }
     for (ordinal, looks) in looks.iter().enumerate().filter(|(_, looks)| !looks.is_empty()) {
-        sql = sql.text("\nINSERT INTO tenantctl.template_objects (template, version, ordinal, kind, object, shape, expression)\nVALUES ");
+        sql = sql.text("\nINSERT INTO tenantctl.template_objects (template, version, ordinal, kind, object, shape, expression, expression_reread)\nVALUES ");
         for (i, look) in looks.iter().enumerate() {
             sql = sql
                 .text(if i == 0 { "(" } else { ",\n(" })
@@ -238,6 +238,8 @@ pub fn register_template(template: &Template, looks: &[Vec<ObjectLook>]) -> Sql 
                 .optional(look.shape.as_deref())
                 .text(", ")
                 .optional(look.expression.as_deref())
+                .text(", ")
+                .optional(look.reread.as_deref())
                 .text(")");
         }
         sql = sql.text(";");

@@ -7,6 +7,7 @@ pub mod drop;
 pub mod hardening;
 pub mod init;
 pub mod provision;
+pub mod reread;
 pub mod restore;
 pub mod rotate;
 pub mod secure;
