@@ -40,9 +40,13 @@ WITH RECURSIVE doomed AS (
                 (SELECT c.relnamespace FROM pg_catalog.pg_policy y JOIN pg_catalog.pg_class c ON c.oid = y.polrelid
                 WHERE y.oid = x.objid)
         END AS place,
-        x.classid IN ('pg_catalog.pg_event_trigger'::pg_catalog.regclass, 'pg_catalog.pg_cast'::pg_catalog.regclass,
+        x.classid IN ('pg_catalog.pg_event_trigger'::pg_catalog.regclass,
             'pg_catalog.pg_publication_rel'::pg_catalog.regclass,
-            'pg_catalog.pg_publication_namespace'::pg_catalog.regclass) AS nowhere
+            'pg_catalog.pg_publication_namespace'::pg_catalog.regclass)
+        -- The cast from a range type to its multirange is part of the type.
+        OR (x.classid = 'pg_catalog.pg_cast'::pg_catalog.regclass AND NOT EXISTS (
+            SELECT FROM pg_catalog.pg_depend i
+            WHERE i.classid = x.classid AND i.objid = x.objid AND i.deptype = 'i')) AS nowhere
     FROM reached x
 ), columns_of_tables AS (
     -- A column of a tenant's type hangs on the type as part of its table.

@@ -28,7 +28,7 @@ SELECT 'type', typname::text FROM types WHERE typtype IN ('d', 'e', 'r', 'c')
 UNION ALL
 -- As JSON, for a name may hold any separator; in the order of the table and of the key.
 SELECT 'columns', pg_catalog.json_build_array(r.relname,
-    (SELECT pg_catalog.json_agg(a.attname ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
+    (SELECT COALESCE(pg_catalog.json_agg(a.attname ORDER BY a.attnum), '[]') FROM pg_catalog.pg_attribute a
     WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped))::text
 FROM relations r WHERE r.relkind IN ('r', 'p')
 UNION ALL
