@@ -30,6 +30,7 @@ SET LOCAL statement_timeout = 0;
 SET LOCAL row_security = off;
 SET LOCAL DateStyle = 'ISO, MDY';
 SET LOCAL IntervalStyle = 'postgres';
+SET LOCAL TimeZone = 'UTC';
 SET LOCAL lc_monetary = 'C';
 SET LOCAL array_nulls = on;
 SET LOCAL xmloption = content;
@@ -37,7 +38,8 @@ SET LOCAL search_path = ",
     );
     text.push_str(&format!("{}, pg_temp;\n", ident(schema)));
     for table in tables {
-        let names = std::iter::once(&table.name).chain(&table.columns);
+        let target = table.through.as_ref().unwrap_or(&table.name);
+        let names = std::iter::once(target).chain(&table.columns);
         if names.into_iter().any(|name| name.chars().any(char::is_control)) {
             text.push_str(&format!(
                 "-- {:?} has control characters in its name or in those of its columns: psql's \\copy cannot load it.\n",
@@ -64,7 +66,7 @@ SET LOCAL search_path = ",
             text.push_str(&format!(
                 "\\copy {}.{}{columns} FROM PROGRAM '{unpack}' WITH (FORMAT {format})\n",
                 ident(schema),
-                ident(&table.name)
+                ident(target)
             ));
         }
     }
@@ -98,6 +100,7 @@ mod tests {
         Table {
             name: name.into(),
             columns: vec!["id".into(), "a \"b\"".into()],
+            through: None,
             format,
             rows: 1,
             checksum: String::new(),

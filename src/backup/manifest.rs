@@ -134,6 +134,9 @@ pub struct Manifest {
     pub sequences: Vec<Sequence>,
     /// Tables that are TimescaleDB hypertables, with their dimensions.
     pub hypertables: Vec<Dimensions>,
+    /// What of them a restore does not bring back, such as compression and jobs; empty: nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// Materialized views that were populated, in the order in which they can be refreshed.
     pub materialized_views: Vec<String>,
     /// `pre-data.sql.zst`, `post-data.sql.zst`, `template.json.zst` and `load.sql`.
@@ -221,6 +224,10 @@ pub struct Table {
     pub name: String,
     /// Its columns as COPY names them: generated ones are left out.
     pub columns: Vec<String>,
+    /// The partitioned table to load its rows into: which partition a row belongs to depends on numbers of types, which
+    /// are others after a restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<String>,
     /// The form of all its parts.
     pub format: RowFormat,
     /// Rows of all its parts.

@@ -353,6 +353,7 @@ mod tests {
             kind,
             columns: vec!["a".into(), "b\"".into()],
             layout: vec!["a".into(), "b\"".into()],
+            through: None,
             format: RowFormat::Binary,
             pages,
             bytes,

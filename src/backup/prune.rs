@@ -251,6 +251,7 @@ mod tests {
             tables: Vec::new(),
             sequences: Vec::new(),
             hypertables: Vec::new(),
+            left_out: Vec::new(),
             materialized_views: Vec::new(),
             members: Vec::new(),
             rows: 0,

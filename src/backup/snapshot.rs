@@ -68,6 +68,8 @@ pub struct Shown {
     pub contents: Contents,
     /// Its hypertables.
     pub hypertables: Vec<Dimensions>,
+    /// What of them a restore does not bring back, such as compression; their rows are whole without it.
+    pub left_out: Vec<String>,
 }
 
 impl Shown {
@@ -195,10 +197,11 @@ async fn look(session: &Session, source: &Source, tenant: &TenantId, keep_days: 
     if seen != locked {
         return Ok(None);
     }
-    let hypertables = if source.timescaledb {
-        hypertables(session, &schema).await?
+    let (hypertables, left_out) = if source.timescaledb {
+        let left_out = left_out(session, tenant, &schema).await?;
+        (hypertables(session, &schema).await?, left_out)
     } else {
-        Vec::new()
+        (Vec::new(), Vec::new())
     };
     let unreadable = |what: &str, e: serde_json::Error| {
         Error::new(
@@ -230,6 +233,7 @@ async fn look(session: &Session, source: &Source, tenant: &TenantId, keep_days: 
         },
         contents,
         hypertables,
+        left_out,
     }))
 }
 
@@ -269,6 +273,32 @@ async fn hypertables(session: &Session, schema: &str) -> Result<Vec<Dimensions>>
         }
     }
     Ok(found)
+}
+
+/// What a restore will not bring back of hypertables. What cannot be done without is refused.
+async fn left_out(session: &Session, tenant: &TenantId, schema: &str) -> Result<Vec<String>> {
+    let sql = Sql::new(include_str!("../../sql/catalog/hypertable_settings.sql"));
+    let rows = session
+        .query(&sql, &[(&schema, Type::TEXT)], "read the settings of hypertables")
+        .await?;
+    let (mut refused, mut told) = (Vec::new(), Vec::new());
+    for row in &rows {
+        let list = if column(row, "refused")? {
+            &mut refused
+        } else {
+            &mut told
+        };
+        list.push(column::<String>(row, "what")?);
+    }
+    if refused.is_empty() {
+        return Ok(told);
+    }
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!("tenant {tenant} cannot be backed up: it uses what a restore could not make again"),
+    )
+    .with_cause(refused.join(", "))
+    .with_hint("Use an ordinary view or table instead, or back the whole database up with the server's own tools."))
 }
 
 /// Proves that the owner, as whom this login reads, is shown every row.

@@ -96,6 +96,9 @@ pub struct Done {
     pub encrypted: bool,
     /// Whether it was read from a standby.
     pub from_replica: bool,
+    /// What of hypertables it does not hold, such as compression and jobs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// What became of each tenant.
@@ -662,6 +665,7 @@ impl Run {
                     ddl: manifest.structure.source,
                     encrypted,
                     from_replica: writer.replica.is_some(),
+                    left_out: manifest.left_out,
                 });
             }
             Err(error) => error,
@@ -775,6 +779,7 @@ impl Run {
             tables: tables(active, copied),
             sequences,
             hypertables: shown.hypertables.clone(),
+            left_out: shown.left_out.clone(),
             materialized_views: shown.contents.materialized_views.clone(),
             members,
             rows: 0,
@@ -898,6 +903,7 @@ fn tables(active: &Active, mut copied: Vec<Copied>) -> Vec<Table> {
             Table {
                 name: facts.name.clone(),
                 columns: facts.columns.clone(),
+                through: facts.through.clone(),
                 format: facts.format,
                 rows: of().map(|part| part.rows).sum(),
                 checksum: format!(

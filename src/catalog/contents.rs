@@ -63,8 +63,11 @@ pub struct TableFacts {
     pub name: String,
     /// `pg_class.relkind`: `r` has rows of its own, `p` has none.
     pub kind: char,
-    /// Its columns in order, generated ones left out.
+    /// Its columns in order, generated ones left out; in the order of `through` where there is one.
     pub columns: Vec<String>,
+    /// The partitioned table that its rows have to be written to, because it depends on numbers of types which of its
+    /// partitions a row belongs to.
+    pub through: Option<String>,
     /// All its columns in order.
     pub layout: Vec<String>,
     /// How its rows are to be written.

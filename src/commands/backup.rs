@@ -315,6 +315,13 @@ async fn follow(
                 Some((id, Ok(done))) => {
                     let (rows, bytes, ms) = (done.rows, done.stored_bytes, done.duration_ms);
                     tracing::info!(tenant = %id, backup = %done.backup_id, rows, bytes, ms, "backed up");
+                    if !done.left_out.is_empty() {
+                        ctx.ui.warn(&format!(
+                            "backup {} does not hold what has to be set again after a restore: {}",
+                            done.backup_id,
+                            done.left_out.join(", ")
+                        ));
+                    }
                     report.backups.push(done);
                 }
                 Some((id, Err(error))) => errors.push((id, error)),

@@ -155,6 +155,12 @@ pub async fn run(ctx: &Context<'_>, args: &RestoreArgs) -> Result<Status> {
         _ => None,
     };
     let result = follow(ctx, &restorer, &source, &target, ledger.as_deref()).await;
+    if result.is_ok() && !source.manifest.left_out.is_empty() && !matches!(target, Target::Tables(..)) {
+        ctx.ui.warn(&format!(
+            "the tenant had what no backup holds, and what has to be set again: {}",
+            source.manifest.left_out.join(", ")
+        ));
+    }
     tell(ctx, target.id(), result, &passwords, ledger.as_deref()).await
 }
 

@@ -135,7 +135,13 @@ pub fn create_hypertable(extension: &str, schema: &str, table: &crate::tenant::H
         .literal(&table.column)
         .text("::pg_catalog.name, chunk_time_interval => ")
         .literal(&table.chunk_interval)
-        .text("::pg_catalog.interval, create_default_indexes => false);\n")
+        // Time may be counted in whole numbers.
+        .text(if table.chunk_interval.bytes().all(|b| b.is_ascii_digit()) {
+            "::bigint"
+        } else {
+            "::pg_catalog.interval"
+        })
+        .text(", create_default_indexes => false);\n")
 }
 
 /// Those of the audited tables that this tenant has.

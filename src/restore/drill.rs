@@ -1,5 +1,6 @@
 //! A backup restored for trial: into a schema of its own, compared with what it should be, and dropped.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::stage::joined;
 use super::{Restorer, Source, Staged, milliseconds};
-use crate::backup::manifest::{RowFormat, Table};
+use crate::backup::manifest::{MANIFEST, Manifest, RowFormat, damaged};
 use crate::backup::parts::{self, Tally};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::apply::apply;
@@ -81,16 +82,18 @@ impl Restorer {
 impl super::stage::Stage {
     /// Reads every table again, and compares with what was read when it was backed up.
     async fn compare_contents(&self) -> Result<()> {
-        let tables = Arc::new(Mutex::new((0..self.manifest.tables.len()).collect::<Vec<usize>>()));
+        let units = units(&self.manifest)?;
+        let sessions = self.jobs.min(units.len());
+        let units = Arc::new(Mutex::new(units));
         let mut readers = JoinSet::new();
-        for _ in 0..self.jobs.min(self.manifest.tables.len()) {
-            let (stage, tables) = (self.clone(), Arc::clone(&tables));
+        for _ in 0..sessions {
+            let (stage, units) = (self.clone(), Arc::clone(&units));
             readers.spawn(async move {
                 let session = stage.open().await?;
                 loop {
-                    let next = tables.lock().unwrap_or_else(PoisonError::into_inner).pop();
-                    let Some(table) = next else { return Ok(()) };
-                    compare(&stage, &session, &stage.manifest.tables[table]).await?;
+                    let next = units.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                    let Some(unit) = next else { return Ok(()) };
+                    compare(&stage, &session, &unit).await?;
                 }
             });
         }
@@ -101,15 +104,45 @@ impl super::stage::Stage {
     }
 }
 
-async fn compare(stage: &super::stage::Stage, session: &Session, table: &Table) -> Result<()> {
-    let hypertable = stage.manifest.hypertables.iter().any(|h| h.time.table == table.name);
+/// What is compared as one: a table, or the partitions that rows may have changed between.
+struct Unit {
+    name: String,
+    /// Its rows are in tables below it.
+    spread: bool,
+    columns: Vec<String>,
+    format: RowFormat,
+    rows: u64,
+    checksum: u128,
+}
+
+fn units(manifest: &Manifest) -> Result<Vec<Unit>> {
+    let mut units: BTreeMap<&str, Unit> = BTreeMap::new();
+    for table in &manifest.tables {
+        let checksum = u128::from_str_radix(&table.checksum, 16)
+            .map_err(|e| damaged(&manifest.backup_id, MANIFEST, "it has a checksum that is none").with_cause(e))?;
+        let name = table.through.as_ref().unwrap_or(&table.name);
+        let unit = units.entry(name).or_insert_with(|| Unit {
+            name: name.clone(),
+            spread: table.through.is_some() || manifest.hypertables.iter().any(|h| h.time.table == *name),
+            columns: table.columns.clone(),
+            format: table.format,
+            rows: 0,
+            checksum: 0,
+        });
+        unit.rows += table.rows;
+        unit.checksum = unit.checksum.wrapping_add(checksum);
+    }
+    Ok(units.into_values().collect())
+}
+
+async fn compare(stage: &super::stage::Stage, session: &Session, table: &Unit) -> Result<()> {
     let sql = parts::copy_sql(
         &stage.schema,
         &table.name,
         &table.columns,
         table.format,
         None,
-        hypertable,
+        table.spread,
     );
     let doing = format!("read table {} again", table.name);
     let failed = |why| Error::new(ErrorKind::Unknown, format!("failed to {doing}")).with_cause(why);
@@ -123,8 +156,8 @@ async fn compare(stage: &super::stage::Stage, session: &Session, table: &Table) 
         tally.add(&message).map_err(failed)?;
     }
     tally.finish().map_err(failed)?;
-    let (rows, found) = (tally.rows, format!("{:032x}", tally.checksum));
-    if rows == table.rows && found == table.checksum {
+    let (rows, checksum) = (tally.rows, tally.checksum);
+    if rows == table.rows && checksum == table.checksum {
         return Ok(());
     }
     Err(Error::new(
@@ -135,7 +168,7 @@ async fn compare(stage: &super::stage::Stage, session: &Session, table: &Table) 
         ),
     )
     .with_cause(format!(
-        "{rows} rows with checksum {found}, where {} with {} were backed up",
+        "{rows} rows with checksum {checksum:032x}, where {} with {:032x} were backed up",
         table.rows, table.checksum
     )))
 }

@@ -405,6 +405,7 @@ impl Jobs {
             let name = manifest.tables[table.table].name.as_str();
             if table.parts_left > 0
                 && !hyper.contains(name)
+                && manifest.tables[table.table].through.is_none()
                 && table.weight.saturating_mul(sessions - 1) <= 2 * (total - table.weight)
             {
                 // The others are busy for at least as long with other tables and their indexes.
@@ -586,7 +587,8 @@ async fn load_part(stage: &Stage, session: &Session, table: usize, part: usize, 
     let table = &manifest.tables[table];
     let part = &table.parts[part];
     let doing = format!("load {}", part.member.name);
-    let mut sql = Sql::new("COPY ").qualified(&stage.schema, &table.name);
+    let target = table.through.as_ref().unwrap_or(&table.name);
+    let mut sql = Sql::new("COPY ").qualified(&stage.schema, target);
     for (i, column) in table.columns.iter().enumerate() {
         sql = sql.text(if i == 0 { " (" } else { ", " }).ident(column);
     }

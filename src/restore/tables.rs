@@ -42,6 +42,18 @@ impl Restorer {
                 )
                 .with_hint("Name its partitions."));
             }
+            if let Some(root) = manifest
+                .tables
+                .iter()
+                .find(|t| t.name == *name)
+                .and_then(|t| t.through.as_ref())
+            {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("the contents of table {name} cannot be replaced by themselves: its rows may belong into another partition of {root} now"),
+                )
+                .with_hint("Restore the whole tenant, or --as a new one, and copy from there."));
+            }
             if !manifest.tables.iter().any(|t| t.name == *name) {
                 let near = manifest
                     .tables
