@@ -34,3 +34,4 @@ mod support;
 mod template;
 mod timescaledb;
 mod validate;
+mod values;
