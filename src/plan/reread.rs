@@ -18,43 +18,101 @@ pub struct Again {
 /// schema's name is one that needs no quotes.
 pub fn again(look: &ObjectLook, schema: &str, number: usize) -> Option<Again> {
     let (shape, expression) = (look.shape.as_deref()?, look.expression.as_deref()?);
-    let aside = format!("tenantctl_reread_{number}");
+    let aside = ["tenantctl_reread_", &number.to_string()].concat();
     let mut key = (look.kind.clone(), look.object.clone());
     let (name, table) = look.object.split_once(" on {schema}.").unwrap_or((&look.object, ""));
+    let object = look.object.as_str();
     let text = match look.kind.as_str() {
         "constraint" if shape.starts_with("check") || shape.starts_with("exclusion") => {
             // Only a table's names columns.
-            let of = if matches!(shape, "check" | "check not validated") {
-                "DOMAIN"
-            } else {
-                "TABLE"
-            };
-            format!(
-                "ALTER {of} {{schema}}.{table} RENAME CONSTRAINT {name} TO {aside};
-ALTER {of} {{schema}}.{table} ADD CONSTRAINT {name} {expression};"
-            )
+            let is_domain = matches!(shape, "check" | "check not validated");
+            let of = if is_domain { "ALTER DOMAIN " } else { "ALTER TABLE " };
+            let of = [of, "{schema}.", table].concat();
+            [
+                &of,
+                " RENAME CONSTRAINT ",
+                name,
+                " TO ",
+                &aside,
+                ";\n",
+                &of,
+                " ADD CONSTRAINT ",
+                name,
+                " ",
+                expression,
+                ";",
+            ]
+            .concat()
         }
         "column" => {
-            let (table, column) = split_last(&look.object)?;
+            let (table, column) = split_last(object)?;
             match shape.split_once(" generated (") {
-                None => format!("ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT {expression};"),
+                None => [
+                    "ALTER TABLE ",
+                    table,
+                    " ALTER COLUMN ",
+                    column,
+                    " SET DEFAULT ",
+                    expression,
+                    ";",
+                ]
+                .concat(),
                 Some((kind, _)) => {
                     let kind = kind.split(" not null").next().unwrap_or(kind);
-                    key.1 = format!("{table}.{aside}");
-                    format!("ALTER TABLE {table} ADD COLUMN {aside} {kind} GENERATED ALWAYS AS ({expression}) STORED;")
+                    key.1 = [table, ".", &aside].concat();
+                    [
+                        "ALTER TABLE ",
+                        table,
+                        " ADD COLUMN ",
+                        &aside,
+                        " ",
+                        kind,
+                        " GENERATED ALWAYS AS (",
+                        expression,
+                        ") STORED;",
+                    ]
+                    .concat()
                 }
             }
         }
         "index" if shape.contains("(expression)") || shape.contains(" where") => {
-            format!("ALTER INDEX {} RENAME TO {aside};\n{expression};", look.object)
+            ["ALTER INDEX ", object, " RENAME TO ", &aside, ";\n", expression, ";"].concat()
         }
-        "view" => format!("CREATE OR REPLACE VIEW {} AS {expression}", look.object),
-        "rule" => format!("ALTER RULE {name} ON {{schema}}.{table} RENAME TO {aside};\n{expression}"),
-        "trigger" if shape.contains(" when ") => {
-            format!("ALTER TRIGGER {name} ON {{schema}}.{table} RENAME TO {aside};\n{expression};")
-        }
-        "function" | "procedure" => format!("{expression};"),
-        "statistics object" => format!("ALTER STATISTICS {} RENAME TO {aside};\n{expression};", look.object),
+        "view" => ["CREATE OR REPLACE VIEW ", object, " AS ", expression].concat(),
+        "rule" => [
+            "ALTER RULE ",
+            name,
+            " ON {schema}.",
+            table,
+            " RENAME TO ",
+            &aside,
+            ";\n",
+            expression,
+        ]
+        .concat(),
+        "trigger" if shape.contains(" when ") => [
+            "ALTER TRIGGER ",
+            name,
+            " ON {schema}.",
+            table,
+            " RENAME TO ",
+            &aside,
+            ";\n",
+            expression,
+            ";",
+        ]
+        .concat(),
+        "function" | "procedure" => [expression, ";"].concat(),
+        "statistics object" => [
+            "ALTER STATISTICS ",
+            object,
+            " RENAME TO ",
+            &aside,
+            ";\n",
+            expression,
+            ";",
+        ]
+        .concat(),
         _ => return None,
     };
     let sql = Sql::script(&TrustedScript::of_server(&text.replace("{schema}", schema)));
