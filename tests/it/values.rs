@@ -46,6 +46,16 @@ CREATE TABLE only_generated (a int GENERATED ALWAYS AS (7) STORED, b text GENERA
 CREATE TABLE psql_text (id int PRIMARY KEY, t text, r regtype);
 CREATE TABLE large (id int PRIMARY KEY, t text, b bytea, p text);
 CREATE TABLE nullable (a int, b text, c text[]);
+CREATE TABLE owners (id int PRIMARY KEY, up int REFERENCES owners);
+CREATE TABLE events (owner int NOT NULL REFERENCES owners, at date NOT NULL, t text, PRIMARY KEY (owner, at)) PARTITION BY RANGE (at);
+CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM ('2026-01-01') TO ('2026-07-01');
+CREATE TABLE events_2 PARTITION OF events FOR VALUES FROM ('2026-07-01') TO ('2027-01-01');
+CREATE INDEX events_t ON events (t);
+CREATE TABLE of_events (owner int, at date, s varchar(3) CHECK (s IN ('a', 'b')), FOREIGN KEY (owner, at) REFERENCES events);
+CREATE TABLE by_enum (s state, n int, b text) PARTITION BY HASH (s);
+CREATE TABLE by_enum_0 PARTITION OF by_enum FOR VALUES WITH (MODULUS 3, REMAINDER 0);
+CREATE TABLE by_enum_1 PARTITION OF by_enum FOR VALUES WITH (MODULUS 3, REMAINDER 1);
+CREATE TABLE by_enum_2 PARTITION OF by_enum FOR VALUES WITH (MODULUS 3, REMAINDER 2);
 "#;
 
 const ROWS: &str = r#"
@@ -103,6 +113,10 @@ INSERT INTO psql_text VALUES (1, E'\\.', 'int'), (2, E'\\.\n', 'text'), (3, E'\\
 INSERT INTO large SELECT 1, (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 655360) i), NULL, NULL;
 INSERT INTO large SELECT 2, repeat('a', 20000000), convert_to(repeat('b', 20000000), 'UTF8'), repeat('SCHEMA. ', 100000);
 INSERT INTO large SELECT 3, NULL, decode((SELECT string_agg(md5((-i)::text), '') FROM generate_series(1, 655360) i), 'hex'), '';
+INSERT INTO owners SELECT n, n / 2 + 1 FROM generate_series(1, 20) n;
+INSERT INTO events SELECT n % 20 + 1, '2026-01-01'::date + n, repeat('t', n) FROM generate_series(1, 300) n;
+INSERT INTO of_events SELECT owner, at, 'a' FROM events;
+INSERT INTO by_enum SELECT s, n, s::text FROM unnest(enum_range(NULL::state)) s, generate_series(1, 20) n;
 INSERT INTO nullable SELECT CASE n % 3 WHEN 0 THEN n END, CASE n % 2 WHEN 0 THEN n::text END, NULL FROM generate_series(1, 300) n;
 "#;
 
@@ -145,12 +159,11 @@ CREATE TABLE by_list (s state, n int) PARTITION BY LIST (s);
 CREATE TABLE by_list_a PARTITION OF by_list FOR VALUES IN ('new', 'it''s', NULL);
 CREATE TABLE by_list_b PARTITION OF by_list DEFAULT;
 INSERT INTO by_list VALUES ('new', 1), ('done', 2), (NULL, 3), ('', 4);
-CREATE TABLE by_enum (s state, n int, b text) PARTITION BY HASH (s);
-CREATE TABLE by_enum_0 PARTITION OF by_enum FOR VALUES WITH (MODULUS 3, REMAINDER 0);
-CREATE TABLE by_enum_1 PARTITION OF by_enum FOR VALUES WITH (MODULUS 3, REMAINDER 1);
-CREATE TABLE by_enum_2 (n int, b text, s state);
-ALTER TABLE by_enum ATTACH PARTITION by_enum_2 FOR VALUES WITH (MODULUS 3, REMAINDER 2);
-INSERT INTO by_enum SELECT s, n, s::text FROM unnest(enum_range(NULL::state)) s, generate_series(1, 20) n;
+CREATE TABLE of_enum (s state, n int, b text) PARTITION BY HASH (s);
+CREATE TABLE by_enum_3 PARTITION OF of_enum FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE by_enum_4 (n int, b text, s state);
+ALTER TABLE of_enum ATTACH PARTITION by_enum_4 FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO of_enum SELECT s, n, s::text FROM unnest(enum_range(NULL::state)) s, generate_series(1, 20) n;
 CREATE TABLE parent (x int PRIMARY KEY, y text CHECK (y <> '')); CREATE TABLE child (z int) INHERITS (parent); CREATE TABLE grandchild (y text, x int, z int); ALTER TABLE grandchild ADD CHECK (y <> ''), ALTER x SET NOT NULL; ALTER TABLE grandchild ADD CONSTRAINT parent_y_check CHECK (y <> ''); ALTER TABLE grandchild INHERIT child;
 INSERT INTO parent VALUES (1, 'p'); INSERT INTO child VALUES (1, 'c', 2); INSERT INTO grandchild VALUES ('g', 1, 3);
 CREATE UNLOGGED TABLE fast (a int) WITH (fillfactor = 70);
@@ -264,7 +277,7 @@ fn contents(url: &str, schema: &str, binary: &BTreeSet<String>) -> Contents {
     let setup = format!(
         "SET search_path = {schema}; SET extra_float_digits = 3; SET TimeZone = 'UTC'; SET IntervalStyle = 'postgres'; SET DateStyle = 'ISO, MDY'; SET bytea_output = 'hex'; SET quote_all_identifiers = off; SET row_security = off"
     );
-    let relations = sql(url, &format!("SELECT relname, relkind FROM pg_class WHERE relnamespace = '{schema}'::regnamespace AND (relkind IN ('r', 'S', 'm') OR relname = 'by_enum') AND (relkind <> 'm' OR relispopulated) ORDER BY 1")).unwrap();
+    let relations = sql(url, &format!("SELECT relname, relkind FROM pg_class WHERE relnamespace = '{schema}'::regnamespace AND (relkind IN ('r', 'S', 'm') OR relname IN ('by_enum', 'of_enum')) AND (relkind <> 'm' OR relispopulated) ORDER BY 1")).unwrap();
     let mut found = Contents::new();
     for row in relations {
         let (name, kind) = (row[0].clone(), row[1].as_str());
@@ -276,14 +289,14 @@ fn contents(url: &str, schema: &str, binary: &BTreeSet<String>) -> Contents {
         };
         // Which partition a row is in by the hash of an enum depends on the number of the type.
         let by_hash = name.starts_with("by_enum_");
-        let only = if kind == "r" && name != "by_enum" { "ONLY " } else { "" };
+        let only = if kind == "r" { "ONLY " } else { "" };
         if by_hash {
             continue;
         }
         let query = format!("COPY (SELECT {columns} FROM {only}{place}) TO STDOUT");
         let (count, hash) = copied(url, &setup, &query);
         let bytes = binary
-            .contains(if name == "by_enum" { "by_enum_0" } else { &name })
+            .contains(if kind == "p" { "by_enum_0" } else { &name })
             .then(|| copied(url, &setup, &format!("{query} (FORMAT binary)")).1);
         found.insert(name, (count, hash, bytes));
     }
