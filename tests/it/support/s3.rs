@@ -123,7 +123,7 @@ impl S3Server {
         std::fs::create_dir_all(root.join(BUCKET)).unwrap();
         let state = Arc::<State>::default();
         let mut builder = S3ServiceBuilder::new(Amazon {
-            files: FileSystem::new(&root).unwrap(),
+            files: Arc::new(FileSystem::new(&root).unwrap()),
             root: root.clone(),
             state: Arc::clone(&state),
         });
@@ -428,10 +428,16 @@ impl S3Auth for Keys {
     }
 }
 
+/// Whole, although the client may hang up meanwhile: what a request has changed is not left half changed.
+async fn carried_out<T: Send + 'static>(work: impl Future<Output = S3Result<T>> + Send + 'static) -> S3Result<T> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|_| Err(s3_error!(InternalError, "We encountered an internal error.")))
+}
+
 /// s3s-fs makes buckets by itself, forgets storage classes, lists no uploads, does not compare ETags of parts, and says
 /// AccessDenied where there is no such upload.
 struct Amazon {
-    files: FileSystem,
+    files: Arc<FileSystem>,
     root: PathBuf,
     state: Arc<State>,
 }
@@ -601,10 +607,14 @@ impl S3 for Amazon {
             }
             upload.written.clone()
         };
-        let answer = self.files.complete_multipart_upload(req).await?;
-        self.state.uploads.lock().unwrap().remove(&id);
-        self.state.written.lock().unwrap().insert(key, written);
-        Ok(answer)
+        let (files, state) = (Arc::clone(&self.files), Arc::clone(&self.state));
+        carried_out(async move {
+            let answer = files.complete_multipart_upload(req).await?;
+            state.uploads.lock().unwrap().remove(&id);
+            state.written.lock().unwrap().insert(key, written);
+            Ok(answer)
+        })
+        .await
     }
 
     async fn abort_multipart_upload(
@@ -613,9 +623,13 @@ impl S3 for Amazon {
     ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
         let id = req.input.upload_id.clone();
         self.upload(&id, &req.input.bucket, &req.input.key)?;
-        let answer = self.files.abort_multipart_upload(req).await?;
-        self.state.uploads.lock().unwrap().remove(&id);
-        Ok(answer)
+        let (files, state) = (Arc::clone(&self.files), Arc::clone(&self.state));
+        carried_out(async move {
+            let answer = files.abort_multipart_upload(req).await?;
+            state.uploads.lock().unwrap().remove(&id);
+            Ok(answer)
+        })
+        .await
     }
 
     async fn list_multipart_uploads(
