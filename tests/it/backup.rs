@@ -70,31 +70,40 @@ fn missing_program(test: &str, programs: &[&str]) -> bool {
     !missing.is_empty()
 }
 
-/// Restores a backup as the README says, with sha256sum, zstd and psql only, into a new database; returns its URL.
+/// The commands under "Restoring by hand" in the README: for a plain backup, then for an encrypted one.
+fn commands_of_the_readme() -> Vec<String> {
+    let (_, section) = include_str!("../../README.md")
+        .split_once("### Restoring by hand\n")
+        .unwrap();
+    let (section, _) = section.split_once("\n### ").unwrap();
+    let blocks = section.split("```sh\n").skip(1);
+    blocks
+        .map(|rest| rest.split_once("```").unwrap().0.to_owned())
+        .collect()
+}
+
+/// Restores a backup with the README's commands as they stand there, into a new database; returns its URL.
 fn by_hand(db: &Db, dir: &Path, identity: Option<&Path>) -> String {
     let name = unique("byhand");
-    sql(
-        &cluster().url(Cluster::SUPERUSER, "postgres"),
-        &format!("CREATE DATABASE {name}"),
-    )
-    .unwrap();
-    let url = cluster().url(Cluster::SUPERUSER, &name);
-    let unpack = |stem: &str| match identity {
-        None => format!("zstd -dc {stem}.sql.zst"),
-        Some(_) => format!("age -d -i \"$TENANTCTL_IDENTITY\" {stem}.sql.zst.age | zstd -dc"),
-    };
-    let script = format!(
-        "set -eu\nsha256sum --quiet -c SHA256SUMS\n{} | psql -qX -v ON_ERROR_STOP=1 \"$URL\"\npsql -qX -f load.sql \"$URL\"\n{} | psql -qX -v ON_ERROR_STOP=1 \"$URL\"\n",
-        unpack("pre-data"),
-        unpack("post-data")
-    );
+    let blocks = commands_of_the_readme();
+    assert_eq!(blocks.len(), 2);
+    // Only the names of the folder, the key's file and the database are the user's own.
+    let script: String = blocks[usize::from(identity.is_some())]
+        .lines()
+        .filter(|line| !line.starts_with("cd ") && !line.starts_with("export TENANTCTL_IDENTITY="))
+        .map(|line| line.replace("rescue", &name) + "\n")
+        .collect();
+    assert!(script.contains("createdb") && script.lines().count() == 5, "{script}");
     let bin = cluster().binaries().dir.display().to_string();
     let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
     let mut command = Command::new("sh");
     command
-        .args(["-c", &script])
+        .args(["-euc", &script])
         .current_dir(dir)
-        .env("URL", &url)
+        .env("HOME", "/nonexistent")
+        .env("PGHOST", cluster().dir())
+        .env("PGPORT", cluster().port().to_string())
+        .env("PGUSER", Cluster::SUPERUSER)
         .env("PATH", path);
     if let Some(identity) = identity {
         command.env("TENANTCTL_IDENTITY", identity);
@@ -107,7 +116,7 @@ fn by_hand(db: &Db, dir: &Path, identity: Option<&Path>) -> String {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-    url
+    cluster().url(Cluster::SUPERUSER, &name)
 }
 
 /// A hash over the rows of each table of a schema, read as the superuser.
