@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::record_done;
+use super::{Plan, as_owner, record_done};
 use crate::error::Error;
 use crate::pg::sql::Sql;
 use crate::tenant::TenantId;
@@ -163,6 +163,84 @@ pub fn forget(backup_id: &str) -> Sql {
     Sql::new("DELETE FROM tenantctl.backups WHERE backup_id = ")
         .literal(backup_id)
         .text(";")
+}
+
+/// The registry's row of a backup that lies in a store and that this registry does not know. As the owner.
+pub struct FoundBackup<'a> {
+    /// The backup.
+    pub backup: &'a str,
+    /// Its tenant.
+    pub tenant: &'a TenantId,
+    /// The tenant's schema.
+    pub schema: &'a str,
+    /// Its type.
+    pub backup_type: &'a str,
+    /// The store's URL.
+    pub store: &'a str,
+    /// Its prefix there.
+    pub key: &'a str,
+    /// ISO 8601.
+    pub created_at: &'a str,
+    /// ISO 8601.
+    pub expires_at: &'a str,
+    /// Before compression.
+    pub raw_bytes: u64,
+    /// In the store.
+    pub stored_bytes: u64,
+    /// Of all tables.
+    pub rows: u64,
+    /// Milliseconds.
+    pub duration_ms: f64,
+    /// Of the manifest's bytes.
+    pub manifest_sha256: &'a str,
+    /// Whether it is encrypted.
+    pub encrypted: bool,
+    /// Whether it was read from a standby.
+    pub from_replica: bool,
+}
+
+/// Writes rows of backups that are there already, as far as the registry lacks them.
+pub fn register_backups(found: &[FoundBackup<'_>], timeout: Duration, lock_timeout: Duration) -> Plan {
+    let mut plan = Plan::new("write the store's backups into the registry", timeout, lock_timeout);
+    let mut sql = as_owner().text("\nINSERT INTO tenantctl.backups (backup_id, tenant_id, schema_name, backup_type, store, key, status, started_at, created_at, expires_at,
+    raw_bytes, stored_bytes, rows, duration_ms, manifest_sha256, encrypted, from_replica, tool_version)\nVALUES ");
+    for (i, b) in found.iter().enumerate() {
+        sql = sql
+            .text(if i == 0 { "(" } else { ",\n(" })
+            .literal(b.backup)
+            .text(", ")
+            .literal(b.tenant.as_str())
+            .text(", ")
+            .literal(b.schema)
+            .text(", ")
+            .literal(b.backup_type)
+            .text(", ")
+            .literal(b.store)
+            .text(", ")
+            .literal(b.key)
+            .text(", 'done', ")
+            .literal(b.created_at)
+            .text("::timestamptz, ")
+            .literal(b.created_at)
+            .text("::timestamptz, ")
+            .literal(b.expires_at)
+            .text("::timestamptz, ")
+            .int(b.raw_bytes)
+            .text(", ")
+            .int(b.stored_bytes)
+            .text(", ")
+            .int(b.rows)
+            .text(", ")
+            .literal(&b.duration_ms.to_string())
+            .text("::double precision, ")
+            .literal(b.manifest_sha256)
+            .text(if b.encrypted { ", true" } else { ", false" })
+            .text(if b.from_replica { ", true, " } else { ", false, " })
+            .literal(env!("CARGO_PKG_VERSION"))
+            .text(")");
+    }
+    plan.step("write them down", sql.text("\nON CONFLICT (backup_id) DO NOTHING;"));
+    plan
 }
 
 #[cfg(test)]

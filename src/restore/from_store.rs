@@ -11,7 +11,7 @@ use crate::credentials::ledger::Ledger;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::apply::apply;
 use crate::pg::session::Session;
-use crate::plan::restore::{FoundBackup, register_backups};
+use crate::plan::backup::{FoundBackup, register_backups};
 use crate::store::Store;
 use crate::tenant::TenantId;
 
