@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use super::backup::{open_url, store_url};
 use super::passwords::{self, Passwords};
 use super::provision::{Failed, status};
 use super::{Context, Plans, Status};
@@ -21,7 +22,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pg::record;
 use crate::pg::session::Session;
 use crate::restore::{self, Counters, NewTenant, Rebuilt, Restored, Restorer, Source, Target};
-use crate::store::{self, Store, WriteOptions};
 use crate::tenant::{ModuleObjects, TenantId};
 use crate::ui::{Render, Ui, count, milliseconds};
 
@@ -236,29 +236,19 @@ fn identity_files(files: &[std::path::PathBuf]) -> Vec<&std::path::PathBuf> {
     files.iter().filter(|file| !file.as_os_str().is_empty()).collect()
 }
 
-/// The store of the flag, the environment or the configuration.
-fn store_url<'a>(ctx: &'a Context<'_>, args: &'a RestoreArgs) -> Option<&'a str> {
-    let given = args.store.store.as_deref().filter(|url| !url.is_empty());
-    given.or(ctx.settings.config.backup.store.as_deref())
-}
-
-async fn open_store(url: &str) -> Result<Arc<dyn Store>> {
-    store::open(url, &WriteOptions::default()).await
-}
-
 /// The backup that is wanted, its manifest read. What the registry knows counts, unless a store was named by flag.
 async fn source(ctx: &Context<'_>, args: &RestoreArgs, session: &Session, id: &TenantId) -> Result<Source> {
     let backup: Option<BackupId> = args.backup.as_deref().map(str::parse).transpose()?;
     let named = args.store.store.as_deref().filter(|url| !url.is_empty());
     let opened = match named {
-        Some(url) => Some(open_store(url).await?),
+        Some(url) => Some(open_url(ctx, url).await?),
         None => None,
     };
     let row = restore::choose(session, id, backup.as_ref(), opened.as_ref().map(|s| s.url())).await?;
-    let store = match (&opened, &row, store_url(ctx, args)) {
+    let store = match (&opened, &row, store_url(ctx, args.store.store.as_deref())) {
         (Some(store), _, _) => Arc::clone(store),
-        (None, Some(row), _) => open_store(&row.store).await?,
-        (None, None, Some(url)) => open_store(url).await?,
+        (None, Some(row), _) => open_url(ctx, &row.store).await?,
+        (None, None, Some(url)) => open_url(ctx, url).await?,
         (None, None, None) => {
             return Err(Error::new(
                 ErrorKind::NotFound,
@@ -578,11 +568,11 @@ impl Render for FromStore {
 }
 
 async fn from_store(ctx: &Context<'_>, args: &RestoreArgs, ids: &[TenantId]) -> Result<Status> {
-    let url = store_url(ctx, args).ok_or_else(|| {
+    let url = store_url(ctx, args.store.store.as_deref()).ok_or_else(|| {
         Error::usage("restore --from-store needs a store")
             .with_hint("Name it with --store: file:///folder or s3://bucket/prefix.")
     })?;
-    let store = open_store(url).await?;
+    let store = open_url(ctx, url).await?;
     let wanted = if args.all {
         restore::tenants_in(store.as_ref()).await?
     } else {

@@ -1,7 +1,7 @@
 //! Contents of single tables, exchanged between the tenant and a copy beside it in one transaction.
 
+use super::super::standard::without_triggers;
 use super::*;
-use crate::plan::standard::without_triggers;
 
 /// A foreign key, as the catalog has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
