@@ -24,9 +24,9 @@
 //! | [`restore`] | tenants from backups | `backup`, `store`, `catalog`, `credentials`, `installer`, `plan`, `pg`, `provisioner`, `interrupt` |
 //! | [`rotator`] | gives tenants new passwords | `catalog`, `credentials`, `fleet`, `plan`, `pg`, `interrupt` |
 //! | [`validate`] | findings, the checks, the probe | `catalog`, `plan`, `pg`, `config`, `interrupt` |
+//! | [`metrics`] | what tenants use, measured, judged and exposed | `catalog`, `config`, `pg`, `interrupt` |
+//! | [`notify`] | alerts to those who must know | `metrics`, `config`, `pg` |
 //! | [`hardener`] | tenants and the database to the standard | `catalog`, `plan`, `pg`, `fleet` |
-//! | [`store`] | where backups lie: a local folder, S3 | |
-//! | [`backup`] | the backup format, making backups | `store`, `catalog`, `credentials`, `plan`, `pg`, `fleet`, `interrupt` |
 //! | [`cluster`] | a throw-away cluster for `demo` and the tests | `pg` |
 //! | [`mod@bench`] | measurements | all but `commands`, `ui` |
 //! | [`ui`] | all terminal code | `cli`, `plan` |
@@ -47,6 +47,8 @@ pub mod fleet;
 pub mod hardener;
 pub mod installer;
 pub mod interrupt;
+pub mod metrics;
+pub mod notify;
 pub mod pg;
 pub mod plan;
 pub mod provisioner;

@@ -43,6 +43,16 @@ impl Settings {
         Ok(session)
     }
 
+    /// Where alerts go: the environment's TENANTCTL_ALERT_URL, which may hold a token, else `alerts.url`.
+    pub fn alert_url(&self) -> Option<String> {
+        from_environment("TENANTCTL_ALERT_URL").or_else(|| self.config.alerts.url.clone())
+    }
+
+    /// Where metrics are cached: the environment's TENANTCTL_REDIS_URL, which may hold a password, else `metrics.redis_url`.
+    pub fn redis_url(&self) -> Option<String> {
+        from_environment("TENANTCTL_REDIS_URL").or_else(|| self.config.metrics.redis_url.clone())
+    }
+
     /// Limit of a whole provisioning or drop transaction.
     pub fn timeout(&self) -> Duration {
         self.config.provisioning.timeout
@@ -52,4 +62,9 @@ impl Settings {
     pub fn lock_timeout(&self) -> Duration {
         self.config.provisioning.lock_timeout
     }
+}
+
+/// A variable that is set to something.
+fn from_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }

@@ -39,6 +39,9 @@ pub struct TenantRow {
     pub created_at: String,
     /// By which login.
     pub created_by: String,
+    /// Since when its role may neither insert nor update, ISO 8601 in UTC; absent: it may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub writes_frozen_at: Option<String>,
 }
 
 /// The columns that [`row`] reads; times as ISO 8601 text.
@@ -46,7 +49,8 @@ fn columns() -> Sql {
     Sql::new(
         "SELECT t.tenant_id, t.schema_name, t.role_name, t.tier, t.status, t.template, t.template_version, t.modules,
     t.hypertables, t.limits::text AS limits, t.audit::text AS audit, t.created_by,
-    pg_catalog.to_char(t.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS created_at
+    pg_catalog.to_char(t.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS created_at,
+    pg_catalog.to_char(t.writes_frozen_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS writes_frozen_at
 FROM tenantctl.tenants t ",
     )
 }
@@ -73,6 +77,7 @@ fn row(row: &Row) -> Result<TenantRow> {
         audit: serde_json::from_str(column(row, "audit")?).map_err(|e| unreadable("audit modes", e))?,
         created_at: column(row, "created_at")?,
         created_by: column(row, "created_by")?,
+        writes_frozen_at: column(row, "writes_frozen_at")?,
     })
 }
 

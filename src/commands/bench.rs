@@ -13,7 +13,7 @@ use crate::bench::scratch::Scratch;
 use crate::bench::triggers::{self, Subject};
 use crate::bench::{Environment, Figure};
 use crate::catalog;
-use crate::cli::{BenchBackupArgs, BenchProvisioningArgs, BenchTriggersArgs};
+use crate::cli::{BenchBackupArgs, BenchMetricsArgs, BenchProvisioningArgs, BenchTriggersArgs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installer;
 use crate::provisioner::Provisioner;
@@ -226,4 +226,15 @@ pub async fn backup(ctx: &Context<'_>, args: &BenchBackupArgs) -> Result<Status>
         suite.run().await
     })
     .await
+}
+
+/// `bench metrics`.
+///
+/// # Errors
+/// When a benchmark cannot be run.
+pub async fn metrics(_ctx: &Context<'_>, _args: &BenchMetricsArgs) -> Result<Status> {
+    Err(crate::error::Error::new(
+        crate::error::ErrorKind::Unsupported,
+        "not built yet",
+    ))
 }

@@ -9,6 +9,7 @@ pub mod docs;
 pub mod drop;
 pub mod init;
 pub mod list;
+pub mod metrics;
 mod passwords;
 pub mod provision;
 pub mod restore;
@@ -22,8 +23,8 @@ use std::future::Future;
 use serde::Serialize;
 
 use crate::bench::triggers::Subject;
-use crate::cli::{AuditCommand, BenchCommand, Cli, Command};
-use crate::error::{ErrorKind, Result};
+use crate::cli::{AuditCommand, BenchCommand, Cli, Command, OutputFormat};
+use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::plan::Plan;
 use crate::settings::Settings;
@@ -82,6 +83,12 @@ impl Status {
 /// # Errors
 /// Whatever made the command fail as a whole; it is in the operation log by then, if that could be reached.
 pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt) -> Result<Status> {
+    if cli.global.output == OutputFormat::Prometheus && !matches!(cli.command, Command::Metrics(_)) {
+        return Err(
+            Error::usage(format!("{} has no output for Prometheus", cli.command.name()))
+                .with_hint("Use -o text or -o json; metrics alone has -o prometheus."),
+        );
+    }
     match &cli.command {
         Command::Completions(args) => return docs::completions(ui, args),
         Command::Man(args) => return docs::man(ui, args),
@@ -118,6 +125,8 @@ pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt) -> Result<Statu
         Command::Backup(args) => until(interrupt, 2, backup::run(&ctx, args)).await,
         // After the first Ctrl-C it drops what it has staged.
         Command::Restore(args) => until(interrupt, 2, restore::run(&ctx, args)).await,
+        // Served until the first Ctrl-C, which ends it gracefully; the second waits for nothing.
+        Command::Metrics(args) => until(interrupt, 2, metrics::run(&ctx, args)).await,
         Command::Audit(AuditCommand::Show(args)) => until(interrupt, 1, audit::show(&ctx, args)).await,
         Command::Audit(AuditCommand::Prune(args)) => until(interrupt, 2, audit::prune(&ctx, args)).await,
         // It has a database to drop before it ends.
@@ -129,6 +138,7 @@ pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt) -> Result<Statu
             until(interrupt, 2, bench::triggers(&ctx, Subject::Limits, args)).await
         }
         Command::Bench(BenchCommand::Backup(args)) => until(interrupt, 2, bench::backup(&ctx, args)).await,
+        Command::Bench(BenchCommand::Metrics(args)) => until(interrupt, 2, bench::metrics(&ctx, args)).await,
         Command::Demo(_) | Command::Completions(_) | Command::Man(_) => Ok(Status::Done),
     };
     // A login that was refused is not tried again for the sake of the log: servers count such attempts.
@@ -144,6 +154,6 @@ pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt) -> Result<Statu
 async fn until(interrupt: &Interrupt, times: u8, command: impl Future<Output = Result<Status>>) -> Result<Status> {
     tokio::select! {
         result = command => result,
-        () = interrupt.times(times) => Err(crate::error::Error::interrupted()),
+        () = interrupt.times(times) => Err(Error::interrupted()),
     }
 }

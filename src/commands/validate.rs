@@ -187,7 +187,7 @@ fn rules(args: &ValidateArgs) -> Rules {
 /// The report where it is wanted; what needs attention also on stderr, whatever becomes of stdout.
 fn tell(ui: &Ui, args: &ValidateArgs, report: &Report) -> Result<()> {
     let format = args.format.unwrap_or(match ui.output() {
-        OutputFormat::Text => ReportFormat::Text,
+        OutputFormat::Text | OutputFormat::Prometheus => ReportFormat::Text,
         OutputFormat::Json => ReportFormat::Json,
     });
     match &args.report {

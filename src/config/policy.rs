@@ -88,6 +88,16 @@ section! {
         positions_per_portfolio: Threshold = threshold,
         /// Rows of today against `max_trades_per_day`.
         trades_per_day: Threshold = threshold,
+        /// Hours within which every tenant is to have a good backup, by its type; `any` is one of whatever type. Empty: no alert.
+        backup_overdue_hours: BTreeMap<String, u32> = backup_overdue_hours,
+        /// Hours for which a failed provisioning or backup that nobody has made good stays an alert.
+        failed_operations_hours: u32 = whole(1..=HOURS_MAX),
+        /// Seconds that delivering may take longer than the command itself, all tries together.
+        timeout_s: f64 = positive,
+        /// Hours after which a webhook is told of an alert again that goes on.
+        repeat_hours: u32 = whole(1..=HOURS_MAX),
+        /// Minutes after which Alertmanager takes an alert for resolved that no run has confirmed.
+        expire_minutes: u32 = whole(1..=525_600),
     }
 }
 
@@ -344,6 +354,8 @@ section! {
     pub struct MetricsPolicy {
         /// In the order of the file.
         business_queries: Vec<BusinessQuery> = business_queries,
+        /// Milliseconds that one business query may take.
+        business_timeout_ms: u32 = whole(1..=3_600_000),
         /// `redis://` or `rediss://` without a password; none: metrics are not cached.
         redis_url: Option<String> = url::redis,
         /// Seconds that they stay in the cache.
@@ -513,6 +525,8 @@ const JOBS_MAX: u64 = 1_000;
 const SECONDS_MAX: u64 = i32::MAX as u64;
 /// A hundred years.
 const DAYS_MAX: u64 = 36_500;
+/// Ten years.
+const HOURS_MAX: u64 = 87_600;
 /// For targets: far above anything that could be meant.
 const FIGURE_MAX: f64 = 1e9;
 
@@ -562,6 +576,17 @@ fn threshold(fields: &Fields<'_>, key: &'static str) -> Result<Threshold> {
         ))),
         _ => Ok(threshold),
     }
+}
+
+fn backup_overdue_hours(fields: &Fields<'_>, key: &'static str) -> Result<BTreeMap<String, u32>> {
+    let at = fields.get(key)?;
+    match at.as_text() {
+        Some("off") => return Ok(BTreeMap::new()),
+        Some(_) => return Err(at.wrong("types of backups with hours, or `off`")),
+        None => {}
+    }
+    let hours = |(name, at): (&str, At<'_>)| Ok((name.to_owned(), at.whole(1..=HOURS_MAX)?));
+    at.entries(names::metric)?.into_iter().map(hours).collect()
 }
 
 fn choice<T: Copy>(at: &At<'_>, text: &str, choices: &[(&str, T)]) -> Result<T> {

@@ -36,6 +36,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0003_backups.sql",
         sql: include_str!("../../sql/registry/0003_backups.sql"),
     },
+    Migration {
+        version: 4,
+        name: "0004_metrics.sql",
+        sql: include_str!("../../sql/registry/0004_metrics.sql"),
+    },
 ];
 
 impl Migration {

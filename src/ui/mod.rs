@@ -69,7 +69,7 @@ impl Ui {
                 &serde_json::to_string_pretty(result)
                     .map_err(|e| Error::new(ErrorKind::Unknown, "cannot write the result as JSON").with_cause(e))?,
             ),
-            OutputFormat::Text => harmless(&result.text(self)),
+            OutputFormat::Text | OutputFormat::Prometheus => harmless(&result.text(self)),
         };
         if text.is_empty() {
             Ok(())
@@ -98,7 +98,7 @@ impl Ui {
     pub fn must_result(&self, result: &impl Render) -> std::io::Result<()> {
         let text = match self.output {
             OutputFormat::Json => plain_json(&serde_json::to_string_pretty(result)?),
-            OutputFormat::Text => harmless(&result.text(self)),
+            OutputFormat::Text | OutputFormat::Prometheus => harmless(&result.text(self)),
         };
         if text.is_empty() {
             Ok(())

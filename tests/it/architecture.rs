@@ -72,6 +72,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
         ],
     ),
+    ("metrics", &["catalog", "config", "interrupt", "metrics", "pg"]),
+    ("notify", &["config", "metrics", "notify", "pg"]),
     (
         "validate",
         &["catalog", "config", "interrupt", "pg", "plan", "validate"],
@@ -92,6 +94,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "fleet",
             "installer",
             "interrupt",
+            "metrics",
+            "notify",
             "pg",
             "plan",
             "provisioner",

@@ -159,6 +159,13 @@ fn sections_are_the_seeds() {
         );
     }
 
+    assert_eq!(a.backup_overdue_hours, [("any".to_owned(), 26)].into());
+    assert_eq!(
+        (a.failed_operations_hours, a.repeat_hours, a.expire_minutes),
+        (24, 4, 60)
+    );
+    assert_eq!((a.timeout_s, m.business_timeout_ms), (10.0, 5000));
+
     assert_eq!((b.store, b.storage_class.as_deref()), (None, Some("STANDARD_IA")));
     assert_eq!(
         b.server_side_encryption.map(ServerSideEncryption::as_str),

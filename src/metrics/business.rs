@@ -1,0 +1,1 @@
+//! Business queries: each in its tenant's schema, with its rights and within a time limit.

@@ -1,0 +1,1 @@
+//! A page with all figures that needs no network.

@@ -1,0 +1,1 @@
+//! What the tenants' counters say: rows against the limits that triggers enforce.

@@ -1,0 +1,1 @@
+//! Posts alerts to a webhook or to Alertmanager.
