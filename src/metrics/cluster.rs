@@ -1,6 +1,11 @@
 //! The database as a whole: its size, its connections, its standbys, what has failed in it.
 
 use serde::Serialize;
+use tokio_postgres::types::Type;
+
+use crate::error::Result;
+use crate::pg::session::{Session, column};
+use crate::pg::sql::Sql;
 
 /// The database and its standbys.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -47,4 +52,57 @@ pub struct Failure {
     pub message: String,
     /// Seconds ago.
     pub age_seconds: f64,
+}
+
+/// Reads all of it; failures of the last hours.
+///
+/// # Errors
+/// When the server refuses a query.
+pub async fn read(session: &Session, failed_operations_hours: u32) -> Result<Cluster> {
+    let sql = Sql::new(include_str!("../../sql/metrics/database.sql"));
+    let row = session.query_one(&sql, &[], "look at the server").await?;
+    let number = |name| Ok(column::<i64>(&row, name)?.unsigned_abs());
+    Ok(Cluster {
+        database: column(&row, "database")?,
+        connections: number("connections")?,
+        max_connections: number("max_connections")?,
+        in_recovery: column(&row, "in_recovery")?,
+        standbys: standbys(session).await?,
+        failures: failures(session, failed_operations_hours).await?,
+    })
+}
+
+async fn standbys(session: &Session) -> Result<Vec<Standby>> {
+    let sql = Sql::new(include_str!("../../sql/metrics/standbys.sql"));
+    let rows = session.query(&sql, &[], "look at the standbys").await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Standby {
+                name: column(row, "name")?,
+                address: column(row, "address")?,
+                state: column(row, "state")?,
+                lag_bytes: column::<Option<i64>>(row, "lag_bytes")?.map(i64::unsigned_abs),
+                lag_ms: column::<Option<f64>>(row, "lag_ms")?.map(|ms| ms.max(0.0)),
+            })
+        })
+        .collect()
+}
+
+async fn failures(session: &Session, hours: u32) -> Result<Vec<Failure>> {
+    let hours = i32::try_from(hours).unwrap_or(i32::MAX);
+    let sql = Sql::new(include_str!("../../sql/metrics/failures.sql"));
+    let rows = session
+        .query(&sql, &[(&hours, Type::INT4)], "look for failed operations")
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Failure {
+                operation: column(row, "operation")?,
+                tenant_id: column(row, "tenant_id")?,
+                error_id: column(row, "error_id")?,
+                message: column(row, "message")?,
+                age_seconds: column::<f64>(row, "age")?.max(0.0),
+            })
+        })
+        .collect()
 }

@@ -1,12 +1,25 @@
 //! Measures tenants: a fixed number of queries for all of them together.
 
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, Instant};
 
-use super::Fleet;
+use tokio_postgres::types::Type;
+
+use super::activity::{self, Connections};
+use super::business::{self, Figures, RunAs, Subject};
+use super::cluster::{self, Cluster};
+use super::host::{self, Resources};
+use super::readers::{Piece, Readers};
+use super::sizes::{self, Asked, Batch, Chunk, Contents, Opened, Patience, Way};
+use super::statements::{self, Statements};
+use super::usage::{self, Counted};
+use super::{Backup, Database, Fleet, Performance, TenantMetrics, Usage};
 use crate::catalog::tenants::TenantRow;
 use crate::config::BusinessQuery;
-use crate::error::{Error, ErrorKind, Result};
-use crate::pg::session::{Connector, Session};
+use crate::error::{Error, Result};
+use crate::pg::session::{Connector, Session, column};
+use crate::pg::sql::Sql;
+use crate::tenant::{Limits, TenantId};
 
 /// How sizes are found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,16 +53,609 @@ pub struct Options {
     pub failed_operations_hours: u32,
 }
 
-/// Measures these tenants, and the database. Alerts are left empty: [`super::limits`] judges.
+/// Measures these tenants, and the database. Alerts are left empty: [`super::limits`] judges. A tenant that was dropped
+/// meanwhile is left out.
 ///
 /// # Errors
 /// When the server refuses a query that all else rests on. What only one tenant or one figure is about ends in
 /// [`Fleet::unknown`].
 pub async fn collect(
-    _connector: &Connector,
-    _session: &Session,
-    _tenants: &[TenantRow],
-    _options: &Options,
+    connector: &Connector,
+    session: &Session,
+    tenants: &[TenantRow],
+    options: &Options,
 ) -> Result<Fleet> {
-    Err(Error::new(ErrorKind::Unsupported, "not built yet"))
+    let started = Instant::now();
+    let watch = host::Watch::begin();
+    let mut sorted: Vec<&TenantRow> = tenants.iter().collect();
+    sorted.sort_by(|a, b| a.tenant_id.cmp(&b.tenant_id));
+    let run = Run {
+        session,
+        options,
+        readers: Readers {
+            connector,
+            jobs: options.jobs.saturating_sub(1).max(1),
+            lock_timeout: options.lock_timeout,
+        },
+        rights: Rights::read(session).await?,
+        schemas: sorted.iter().map(|t| t.schema_name.as_str()).collect(),
+        tenants: sorted,
+    };
+    // With one job, one session reads at a time.
+    let (light, heavy) = if options.jobs > 1 {
+        tokio::try_join!(run.light(), run.heavy())?
+    } else {
+        (run.light().await?, run.heavy().await?)
+    };
+    let figures = run.business().await?;
+    let resources = watch.end().await;
+    Ok(run.fleet(light, heavy, figures, &resources, started))
+}
+
+/// What this login may look at, and the time.
+#[derive(Debug)]
+struct Rights {
+    files: bool,
+    size_functions: bool,
+    sees_all_rows: bool,
+    counts_rows: bool,
+    timestamp: String,
+    today: String,
+    unix_time: f64,
+}
+
+impl Rights {
+    async fn read(session: &Session) -> Result<Self> {
+        let sql = Sql::new(include_str!("../../sql/metrics/rights.sql"));
+        let row = session.query_one(&sql, &[], "look at the server").await?;
+        Ok(Self {
+            files: column(&row, "files")?,
+            size_functions: column(&row, "size_functions")?,
+            sees_all_rows: column(&row, "sees_all_rows")?,
+            counts_rows: column(&row, "counts_rows")?,
+            timestamp: column(&row, "timestamp")?,
+            today: column(&row, "today")?,
+            unix_time: column(&row, "unix_time")?,
+        })
+    }
+}
+
+/// What one session reads while others open tables.
+struct Light {
+    sessions: HashMap<String, Connections>,
+    statements: Statements,
+    cluster: Cluster,
+    /// By tenant and schema.
+    backups: HashMap<String, (String, Backup)>,
+}
+
+/// What several sessions read, by place.
+#[derive(Default)]
+struct Heavy {
+    contents: HashMap<usize, Contents>,
+    counted: HashMap<usize, Counted>,
+    /// Tenants without a figure, by what it is and why.
+    unknown: BTreeMap<(&'static str, String), Vec<usize>>,
+}
+
+impl Heavy {
+    fn lacks(&mut self, what: &'static str, why: impl Into<String>, at: usize) {
+        self.unknown.entry((what, why.into())).or_default().push(at);
+    }
+}
+
+const SIZE: &str = "the size";
+const USAGE: &str = "the usage of limits";
+const LOCKED: &str = "a table is locked, or somebody waits to lock it";
+
+/// What keeps a figure from being had, in words that are the same for all tenants that it is the same for.
+fn why(error: &Error) -> String {
+    match error.sqlstate() {
+        Some("55P03") => LOCKED.to_owned(),
+        _ => error.cause().unwrap_or(error.message()).to_owned(),
+    }
+}
+
+/// A piece of work of [`Run::heavy`].
+enum Task {
+    Contents(Chunk),
+    Sizes(Batch),
+    Usage(Batch),
+}
+
+impl Piece for Task {
+    fn tables(&self) -> usize {
+        match self {
+            Self::Contents(chunk) => chunk.tables(),
+            Self::Sizes(batch) | Self::Usage(batch) => batch.tables(),
+        }
+    }
+}
+
+enum Outcome {
+    Contents(Vec<(usize, Contents)>),
+    Sizes(Asked<Option<u64>>),
+    Usage(Asked<Counted>),
+}
+
+/// One measurement.
+struct Run<'a> {
+    session: &'a Session,
+    options: &'a Options,
+    readers: Readers<'a>,
+    rights: Rights,
+    tenants: Vec<&'a TenantRow>,
+    schemas: Vec<&'a str>,
+}
+
+impl Run<'_> {
+    async fn light(&self) -> Result<Light> {
+        let roles: Vec<&str> = self.tenants.iter().map(|t| t.role_name.as_str()).collect();
+        let (each, texts) = (self.options.top_queries, self.options.query_texts);
+        Ok(Light {
+            sessions: activity::read(self.session).await?,
+            statements: statements::top(self.session, &roles, each, texts).await?,
+            cluster: cluster::read(self.session, self.options.failed_operations_hours).await?,
+            backups: self.backups().await?,
+        })
+    }
+
+    async fn backups(&self) -> Result<HashMap<String, (String, Backup)>> {
+        let ids: Vec<&str> = self.tenants.iter().map(|t| t.tenant_id.as_str()).collect();
+        let sql = Sql::new(include_str!("../../sql/metrics/backups.sql"));
+        let rows = self
+            .session
+            .query(&sql, &[(&ids, Type::TEXT_ARRAY)], "look for the tenants' backups")
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let types: Vec<String> = column::<Option<_>>(row, "types")?.unwrap_or_default();
+                let ages: Vec<f64> = column::<Option<_>>(row, "ages")?.unwrap_or_default();
+                let mut by_type: BTreeMap<String, f64> = types
+                    .into_iter()
+                    .zip(ages.into_iter().map(|age| age.max(0.0)))
+                    .collect();
+                let age = column::<Option<f64>>(row, "age")?.map(|age| age.max(0.0));
+                by_type.extend(age.map(|age| ("any".to_owned(), age)));
+                let backup = Backup {
+                    backup_id: column(row, "backup_id")?,
+                    created_at: column(row, "created_at")?,
+                    age_seconds: age,
+                    age_seconds_by_type: by_type,
+                    tenant_age_seconds: column::<f64>(row, "tenant_age")?.max(0.0),
+                };
+                Ok((column(row, "tenant_id")?, (column(row, "schema_name")?, backup)))
+            })
+            .collect()
+    }
+
+    /// Sizes, rows and counters. What takes a lock is asked last and in small batches.
+    async fn heavy(&self) -> Result<Heavy> {
+        let mut heavy = Heavy::default();
+        let way = match self.options.sizes {
+            Sizes::Exact if self.rights.files => Way::Files,
+            Sizes::Exact | Sizes::None => Way::Count,
+            Sizes::Estimate => Way::Estimate,
+        };
+        let first = self.readers.open().await?;
+        let before = match way {
+            Way::Files => Some(sizes::all_files(&first).await?),
+            Way::Estimate | Way::Count => None,
+        };
+        let mut tasks: Vec<Task> = sizes::chunks(self.schemas.len(), self.readers.jobs)
+            .into_iter()
+            .map(Task::Contents)
+            .collect();
+        let locked = sizes::locked(&first).await?;
+        if self.options.sizes == Sizes::Exact && way == Way::Count {
+            let all: Vec<usize> = (0..self.schemas.len()).collect();
+            let tables = self.tables(&first, &all, &mut heavy).await?;
+            tasks.extend(
+                self.to_ask(tables, &locked, SIZE, &mut heavy)
+                    .into_iter()
+                    .map(Task::Sizes),
+            );
+        }
+        let limited: Vec<usize> = (0..self.tenants.len())
+            .filter(|at| counts(&self.tenants[*at].limits))
+            .collect();
+        if !limited.is_empty() {
+            let counters = usage::tables(&first, &self.schemas, self.rights.sees_all_rows).await?;
+            let wanted: HashSet<usize> = limited.iter().copied().collect();
+            let counters: Vec<Opened> = counters.into_iter().filter(|c| wanted.contains(&c.at)).collect();
+            let there: HashSet<usize> = counters.iter().map(|c| c.at).collect();
+            for at in limited.into_iter().filter(|at| !there.contains(at)) {
+                heavy.lacks(USAGE, "there is no table tenant_usage as tenantctl makes it", at);
+            }
+            tasks.extend(
+                self.to_ask(counters, &locked, USAGE, &mut heavy)
+                    .into_iter()
+                    .map(Task::Usage),
+            );
+        }
+        drop(first);
+        self.work(tasks, way, &mut heavy).await?;
+        if let Some(before) = before {
+            self.measure_replaced(before, &mut heavy).await?;
+        }
+        Ok(heavy)
+    }
+
+    /// What the size functions are to be asked about, where this login may ask them.
+    async fn tables(&self, session: &Session, places: &[usize], heavy: &mut Heavy) -> Result<Vec<Opened>> {
+        if !self.rights.size_functions {
+            for at in places {
+                heavy.lacks(SIZE, "this login may not execute pg_total_relation_size", *at);
+            }
+            return Ok(Vec::new());
+        }
+        let names: Vec<&str> = places.iter().map(|at| self.schemas[*at]).collect();
+        let mut tables = sizes::tables(session, &names).await?;
+        for tenant in &mut tables {
+            tenant.at = places[tenant.at];
+        }
+        Ok(tables)
+    }
+
+    /// Batches of those that nobody has locked; the others are unknown.
+    fn to_ask(&self, tenants: Vec<Opened>, locked: &HashSet<u32>, what: &'static str, heavy: &mut Heavy) -> Vec<Batch> {
+        let (waiting, free): (Vec<_>, Vec<_>) = tenants
+            .into_iter()
+            .partition(|t| t.relations.iter().any(|oid| locked.contains(oid)));
+        for tenant in waiting {
+            heavy.lacks(what, LOCKED, tenant.at);
+        }
+        sizes::batches(free)
+    }
+
+    async fn work(&self, tasks: Vec<Task>, way: Way, heavy: &mut Heavy) -> Result<()> {
+        let patience = Patience::new(&self.readers);
+        let (today, all) = (self.rights.today.as_str(), self.rights.sees_all_rows);
+        let outcomes = self
+            .readers
+            .each(tasks, async |session, task| {
+                Ok(match task {
+                    Task::Contents(chunk) => Outcome::Contents(sizes::read(session, &self.schemas, chunk, way).await?),
+                    Task::Sizes(batch) => Outcome::Sizes(sizes::by_functions(session, batch, patience).await?),
+                    Task::Usage(batch) => {
+                        Outcome::Usage(usage::read(session, &self.schemas, batch, patience, today, all).await?)
+                    }
+                })
+            })
+            .await?;
+        let mut bytes = Vec::new();
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Contents(found) => heavy.contents.extend(found),
+                Outcome::Sizes(asked) => {
+                    bytes.extend(asked.found);
+                    for (at, error) in asked.unknown {
+                        heavy.lacks(SIZE, why(&error), at);
+                    }
+                }
+                Outcome::Usage(asked) => {
+                    heavy.counted.extend(asked.found);
+                    for (at, error) in asked.unknown {
+                        heavy.lacks(USAGE, why(&error), at);
+                    }
+                }
+            }
+        }
+        for (at, bytes) in bytes {
+            match heavy.contents.get_mut(&at) {
+                Some(contents) if bytes.is_some() => contents.bytes = bytes,
+                _ => heavy.lacks(SIZE, "tables were made or dropped while they were measured", at),
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the server's functions about tenants whose files were replaced while they were read.
+    async fn measure_replaced(&self, before: (i64, i64), heavy: &mut Heavy) -> Result<()> {
+        let session = self.readers.open().await?;
+        let again = sizes::replaced(&session, &self.schemas, &heavy.contents, before).await?;
+        if again.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = again.iter().map(|at| self.schemas[*at]).collect();
+        let counted = sizes::read(&session, &names, &Chunk::all(names.len()), Way::Count).await?;
+        for at in &again {
+            heavy.contents.remove(at);
+        }
+        heavy
+            .contents
+            .extend(counted.into_iter().map(|(i, contents)| (again[i], contents)));
+        let tables = self.tables(&session, &again, heavy).await?;
+        let locked = sizes::locked(&session).await?;
+        let tasks = self
+            .to_ask(tables, &locked, SIZE, heavy)
+            .into_iter()
+            .map(Task::Sizes)
+            .collect();
+        drop(session);
+        self.work(tasks, Way::Count, heavy).await
+    }
+
+    async fn business(&self) -> Result<Business> {
+        let queries = &self.options.business;
+        let mut found = Business::default();
+        if queries.is_empty() {
+            return Ok(found);
+        }
+        let roles: Vec<&str> = self.tenants.iter().map(|t| t.role_name.as_str()).collect();
+        let run_as = business::run_as(self.session, &self.schemas, &roles).await?;
+        let mut subjects = Vec::new();
+        for (at, run_as) in run_as {
+            match Subject::new(at, self.schemas[at], roles[at], run_as) {
+                Some(subject) => subjects.push(subject),
+                None => found.refused.entry(refusal(run_as)).or_default().push(at),
+            }
+        }
+        let timeout = self.options.business_timeout;
+        let readers = Readers {
+            jobs: self.options.jobs.max(1),
+            ..self.readers.clone()
+        };
+        let figures = readers
+            .each(subjects, async |session, subject| {
+                business::run(session, subject, queries, timeout).await
+            })
+            .await?;
+        for Figures { at, values } in figures {
+            for (query, value) in queries.iter().zip(values) {
+                match value {
+                    Ok(value) => {
+                        found.values.entry(at).or_default().insert(query.name.clone(), value);
+                    }
+                    Err(error) => {
+                        let cause = error.cause().unwrap_or(error.message()).to_owned();
+                        found.failed.entry((query.name.clone(), cause)).or_default().push(at);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn fleet(&self, light: Light, heavy: Heavy, business: Business, resources: &Resources, started: Instant) -> Fleet {
+        let mut tenants = Vec::with_capacity(self.tenants.len());
+        let mut there = HashSet::with_capacity(self.tenants.len());
+        let Light {
+            sessions,
+            statements,
+            cluster,
+            mut backups,
+        } = light;
+        let mut top = match statements {
+            Statements::Found(top) => Ok(top),
+            other => Err(other),
+        };
+        let mut hidden = false;
+        for (at, row) in self.tenants.iter().enumerate() {
+            // Dropped meanwhile, or dropped and made anew.
+            let Some((_, backup)) = backups
+                .remove(row.tenant_id.as_str())
+                .filter(|(schema, _)| schema == row.schema_name.as_str())
+            else {
+                continue;
+            };
+            there.insert(at);
+            let connections = sessions.get(&row.role_name).copied().unwrap_or_else(Connections::none);
+            hidden |= connections.hidden();
+            let database = self.database(heavy.contents.get(&at));
+            let counted = heavy.counted.get(&at).filter(|_| counts(&row.limits));
+            tenants.push(TenantMetrics {
+                tenant_id: row.tenant_id.clone(),
+                schema_name: row.schema_name.to_string(),
+                tier: row.tier.clone(),
+                timestamp: self.rights.timestamp.clone(),
+                writes_frozen_at: row.writes_frozen_at.clone(),
+                limits: limits(&row.limits, &database, &connections, counted),
+                database,
+                performance: Performance {
+                    connections,
+                    top_queries: top
+                        .as_mut()
+                        .ok()
+                        .map(|top| top.remove(&row.role_name).unwrap_or_default()),
+                },
+                resources: resources.clone(),
+                business: self.business_of(business.values.get(&at)),
+                backup,
+                alerts: Vec::new(),
+            });
+        }
+        let mut unknown = Unknown {
+            tenants: &self.tenants,
+            there: &there,
+            sentences: Vec::new(),
+        };
+        unknown.sizes(self, &heavy);
+        unknown.business(&business);
+        let mut sentences = unknown.sentences;
+        if hidden {
+            sentences.push(format!(
+                "what the tenants' sessions do is hidden from this login, and parallel workers may count as sessions; {}",
+                statements::grant(self.session)
+            ));
+        }
+        if let Err(Statements::Unusable(why)) = top {
+            sentences.push(format!("top queries are unknown: {why}"));
+        }
+        if cluster.standbys.iter().any(|standby| standby.state.is_none()) {
+            sentences.push(format!(
+                "how far the standbys are is hidden from this login; {}",
+                statements::grant(self.session)
+            ));
+        }
+        Fleet {
+            timestamp: self.rights.timestamp.clone(),
+            unix_time: self.rights.unix_time,
+            duration_ms: started.elapsed().as_secs_f64() * 1000.0,
+            tenants,
+            cluster,
+            unknown: sentences,
+            alerts: Vec::new(),
+        }
+    }
+
+    fn database(&self, contents: Option<&Contents>) -> Database {
+        let bytes = contents.and_then(|c| c.bytes);
+        Database {
+            size_bytes: bytes,
+            size_source: match (bytes, self.options.sizes) {
+                (Some(_), Sizes::Estimate) => "estimate",
+                (Some(_), _) => "exact",
+                (None, _) => "unknown",
+            }
+            .to_owned(),
+            table_count: contents.map_or(0, |c| c.tables),
+            total_rows: contents.filter(|_| self.rights.counts_rows).map(|c| c.live),
+        }
+    }
+
+    fn business_of(&self, values: Option<&BTreeMap<String, Option<f64>>>) -> BTreeMap<String, Option<f64>> {
+        let value = |name: &str| values.and_then(|values| values.get(name).copied().flatten());
+        let queries = self.options.business.iter();
+        queries.map(|query| (query.name.clone(), value(&query.name))).collect()
+    }
+}
+
+/// What the business queries gave, by place.
+#[derive(Default)]
+struct Business {
+    values: HashMap<usize, BTreeMap<String, Option<f64>>>,
+    refused: BTreeMap<&'static str, Vec<usize>>,
+    /// By query and reason.
+    failed: BTreeMap<(String, String), Vec<usize>>,
+}
+
+fn refusal(run_as: RunAs) -> &'static str {
+    match run_as {
+        RunAs::Hidden => {
+            "row security may hide rows from tenantctl_owner, and this login may not become the tenant; `tenantctl secure` mends it"
+        }
+        _ => {
+            "others than tenantctl_owner own something in the schema or may create there, and what they made could run; `tenantctl validate` names it"
+        }
+    }
+}
+
+/// Whether a tenant has a limit that its counters count for.
+fn counts(limits: &Limits) -> bool {
+    [
+        limits.max_portfolios,
+        limits.max_positions_per_portfolio,
+        limits.max_trades_per_day,
+    ]
+    .iter()
+    .any(|limit| limit.max().is_some())
+}
+
+/// What is used of each limit. Where there is none, nobody counts.
+fn limits(
+    limits: &Limits,
+    database: &Database,
+    connections: &Connections,
+    counted: Option<&Counted>,
+) -> BTreeMap<String, Usage> {
+    const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
+    let number = |n: Option<u64>| n.map(|n| n as f64);
+    let of_counter = |limit: crate::tenant::Limit, used: fn(&Counted) -> u64| {
+        let used = limit.max().and(counted).map(used);
+        Usage::of(number(used), number(limit.max()))
+    };
+    [
+        (
+            "schema_size",
+            Usage::of(
+                number(database.size_bytes),
+                limits.max_schema_size_gb.max().map(|gib| gib as f64 * GIB),
+            ),
+        ),
+        (
+            "connections",
+            Usage::of(Some(connections.total as f64), number(limits.max_connections.max())),
+        ),
+        ("portfolios", of_counter(limits.max_portfolios, |c| c.portfolios)),
+        (
+            "positions_per_portfolio",
+            of_counter(limits.max_positions_per_portfolio, |c| c.positions_per_portfolio),
+        ),
+        (
+            "trades_per_day",
+            of_counter(limits.max_trades_per_day, |c| c.trades_per_day),
+        ),
+        // The gateway's to count.
+        (
+            "api_calls_per_minute",
+            Usage::of(None, number(limits.max_api_calls_per_minute.max())),
+        ),
+    ]
+    .map(|(name, usage)| (name.to_owned(), usage))
+    .into()
+}
+
+/// Tenants that a sentence names.
+const NAMED: usize = 5;
+
+/// Makes sentences of what is not known.
+struct Unknown<'a> {
+    tenants: &'a [&'a TenantRow],
+    /// Places of tenants that are still there.
+    there: &'a HashSet<usize>,
+    sentences: Vec<String>,
+}
+
+impl Unknown<'_> {
+    /// `what` completes ` of tenant a is unknown`.
+    fn say(&mut self, what: &str, why: &str, places: &[usize]) {
+        let mut places: Vec<usize> = places.iter().copied().filter(|at| self.there.contains(at)).collect();
+        places.sort_unstable();
+        if places.is_empty() {
+            return;
+        }
+        let ids: Vec<&str> = places
+            .iter()
+            .take(NAMED)
+            .map(|at| TenantId::as_str(&self.tenants[*at].tenant_id))
+            .collect();
+        let whose = match places.len() - ids.len() {
+            0 if ids.len() == 1 => format!("tenant {}", ids[0]),
+            0 => format!("{} tenants ({})", places.len(), ids.join(", ")),
+            _ => format!("{} tenants ({}, ...)", places.len(), ids.join(", ")),
+        };
+        self.sentences.push(format!("{what} of {whose} is unknown: {why}"));
+    }
+
+    fn sizes(&mut self, run: &Run<'_>, heavy: &Heavy) {
+        for ((what, why), places) in &heavy.unknown {
+            self.say(what, why, places);
+        }
+        let missing = |at: &usize| !heavy.contents.contains_key(at);
+        let missing: Vec<usize> = (0..self.tenants.len()).filter(missing).collect();
+        self.say("size and number of rows", "the schema is missing", &missing);
+        if run.options.sizes == Sizes::Estimate {
+            let unseen = heavy.contents.iter().filter(|(_, c)| c.bytes.is_none());
+            let unseen: Vec<usize> = unseen.map(|(at, _)| *at).collect();
+            self.say(
+                SIZE,
+                "a table was filled and never vacuumed or analysed since; run ANALYZE",
+                &unseen,
+            );
+        }
+        if !run.rights.counts_rows {
+            self.sentences
+                .push("the number of rows is unknown: track_counts is off".to_owned());
+        }
+    }
+
+    fn business(&mut self, business: &Business) {
+        for (why, places) in &business.refused {
+            self.say("business", why, places);
+        }
+        for ((name, why), places) in &business.failed {
+            self.say(&format!("business metric {name}"), why, places);
+        }
+    }
 }

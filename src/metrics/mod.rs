@@ -13,6 +13,7 @@ pub mod exporter;
 pub mod exposition;
 pub mod host;
 pub mod limits;
+pub mod readers;
 pub mod report;
 pub mod rules;
 pub mod sizes;

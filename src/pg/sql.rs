@@ -37,8 +37,8 @@ impl Sql {
         Self(vec![Part::Module(Arc::clone(&module.sql)), Part::Text("\n;\n")])
     }
 
-    /// A script that came with a backup, or one or more of its statements. This is the one way by which text of a backup
-    /// reaches the driver.
+    /// A script that came with a backup, or one or more of its statements, or a query of the configuration. This is the one
+    /// way by which such text reaches the driver.
     pub fn script(script: &TrustedScript) -> Self {
         Self(vec![Part::Module(Arc::clone(&script.0)), Part::Text("\n")])
     }
@@ -166,13 +166,19 @@ impl fmt::Debug for Sql {
 }
 
 /// SQL of a backup: a template's modules, or what pg_dump wrote. It is trusted as the modules are, and no further: the
-/// manifest holds its checksum, the registry that of the manifest, and it is run as tenantctl_owner, never as the admin.
+/// manifest holds its checksum, the registry that of the manifest, and it is run as tenantctl_owner, never as the admin. Or a
+/// query of the configuration, which is run as the tenant or as tenantctl_owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustedScript(Arc<str>);
 
 impl TrustedScript {
     /// Takes text out of a member of a backup whose checksum was found right.
     pub fn of_backup(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
+
+    /// Takes a query of the configuration, which the admin wrote.
+    pub fn of_configuration(text: &str) -> Self {
         Self(Arc::from(text))
     }
 

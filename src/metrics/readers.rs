@@ -1,0 +1,111 @@
+//! Sessions that read beside the caller's, and what they are told before they do.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::error::Result;
+use crate::pg::session::{Connector, Session};
+use crate::pg::sql::Sql;
+
+/// Tables after which a session is replaced: a backend keeps what it knows of every table that it has opened.
+const RECYCLE_AFTER: usize = 5_000;
+
+/// Opens sessions that only read.
+#[derive(Clone)]
+pub struct Readers<'a> {
+    /// Whose server and login.
+    pub connector: &'a Connector,
+    /// How many at the same time.
+    pub jobs: usize,
+    /// The longest wait for a lock.
+    pub lock_timeout: Duration,
+}
+
+/// A piece of work.
+pub trait Piece {
+    /// Tables that it opens.
+    fn tables(&self) -> usize;
+}
+
+impl Readers<'_> {
+    /// Opens one session.
+    ///
+    /// # Errors
+    /// When the server does not let it in.
+    pub async fn open(&self) -> Result<Session> {
+        let session = self.connector.connect().await?;
+        // Compiling a query that runs for a quarter of a second takes longer than that. Statistics that are read once need no
+        // copy. The catalog of many tenants is sorted in memory rather than on disk.
+        let sql = Sql::new("SET default_transaction_read_only = on; SET jit = off; SET work_mem = '64MB'; SET stats_fetch_consistency = 'none'; SET lock_timeout = ")
+            .int(self.lock_timeout.as_millis().max(1) as i128);
+        session.batch(&sql, "prepare the session").await?;
+        Ok(session)
+    }
+
+    /// Does all pieces, each once, over several sessions; the results come in no particular order. A server that has no place
+    /// for so many sessions is read with fewer, at least with one.
+    ///
+    /// # Errors
+    /// The first error of a piece or of the first session; what is under way then is finished, the rest is not begun.
+    pub async fn each<T: Piece, R>(
+        &self,
+        pieces: Vec<T>,
+        work: impl AsyncFn(&Session, &T) -> Result<R>,
+    ) -> Result<Vec<R>> {
+        let jobs = self.jobs.clamp(1, pieces.len().max(1));
+        let queue = Mutex::new(VecDeque::from(pieces));
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let stop = || queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let workers = (0..jobs).map(|worker| {
+            let (work, next, stop) = (&work, &next, &stop);
+            async move {
+                let mut done = Vec::new();
+                let mut open: Option<(Session, usize)> = None;
+                while let Some(piece) = next() {
+                    let kept = open
+                        .take()
+                        .filter(|(session, tables)| !session.is_closed() && *tables < RECYCLE_AFTER);
+                    let (session, tables) = match kept {
+                        Some(kept) => kept,
+                        None => match self.open().await {
+                            Ok(session) => (session, 0),
+                            Err(error) if error.sqlstate() == Some("53300") && worker > 0 => {
+                                return Ok((done, Some(piece)));
+                            }
+                            Err(error) => {
+                                stop();
+                                return Err(error);
+                            }
+                        },
+                    };
+                    match work(&session, &piece).await {
+                        Ok(result) => done.push(result),
+                        Err(error) => {
+                            stop();
+                            return Err(error);
+                        }
+                    }
+                    open = Some((session, tables + piece.tables()));
+                }
+                Ok((done, None))
+            }
+        });
+        let (mut results, mut left) = (Vec::new(), Vec::new());
+        for outcome in join_all(workers).await {
+            let (done, returned) = outcome?;
+            results.extend(done);
+            left.extend(returned);
+        }
+        // What workers without a session gave back: one session is there by now, or was.
+        if !left.is_empty() {
+            let session = self.open().await?;
+            for piece in left {
+                results.push(work(&session, &piece).await?);
+            }
+        }
+        Ok(results)
+    }
+}
