@@ -1,12 +1,11 @@
 //! Brings tenants and the database to the hardening standard: reads all, changes those that differ, looks again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tokio::sync::Mutex;
 
-use crate::catalog::tenants::TenantRow;
+use crate::catalog::tenants::{self, TenantRow};
 use crate::catalog::{hardening, standard, template};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fleet::Work;
@@ -16,8 +15,8 @@ use crate::plan::hardening::{Broken, Line, remedy};
 use crate::plan::init::lock_installation;
 use crate::plan::secure::{Tenant, plans};
 use crate::plan::standard::{HAS_TRIGGER, Observed, Wanted, beyond_repair};
-use crate::plan::{Plan, as_admin, as_owner, record_done};
-use crate::tenant::{Audit, Limits, ModuleObjects, Template, TenantId};
+use crate::plan::{CHANGED_MEANWHILE, Plan, as_admin, as_owner, record_done};
+use crate::tenant::{Audit, Limits, ModuleObjects, TenantId};
 
 /// What the configuration wants of a tenant: its limits, and which of these objects are audited.
 pub type Wants = dyn Fn(&TenantRow, &ModuleObjects) -> Result<(Limits, Audit)> + Send + Sync;
@@ -38,11 +37,8 @@ pub struct Hardener {
     /// Limit for each wait on a lock.
     pub lock_timeout: std::time::Duration,
     /// The template versions that tenants were made from, read once.
-    templates: Arc<Mutex<Templates>>,
+    templates: template::Known,
 }
-
-/// Template versions by name and number.
-type Templates = BTreeMap<(String, i32), Arc<Template>>;
 
 /// One change of a tenant.
 #[derive(Clone, Debug, Serialize)]
@@ -93,7 +89,7 @@ impl Hardener {
             recount: false,
             timeout,
             lock_timeout,
-            templates: Arc::default(),
+            templates: template::Known::default(),
         }
     }
 
@@ -121,7 +117,7 @@ impl Hardener {
                 unmet: vec![format!("schema {} is missing", tenant.schema_name)],
             });
         };
-        let template = self.template(session, tenant).await?;
+        let template = self.templates.of(session, tenant).await?;
         let modules = template.modules.iter().filter(|m| tenant.modules.contains(&m.name));
         let objects: ModuleObjects = modules.map(|m| &m.objects).collect();
         let (limits, audit) = (self.wants)(tenant, &objects)?;
@@ -134,6 +130,7 @@ impl Hardener {
             limits: &limits,
             major: self.major,
             recount: self.recount,
+            frozen: tenant.writes_frozen_at.is_some(),
         };
         let unmet = beyond_repair(&wanted, &state);
         let plans = plans(&Tenant {
@@ -151,26 +148,6 @@ impl Hardener {
             plans,
             unmet,
         })
-    }
-
-    async fn template(&self, session: &Session, tenant: &TenantRow) -> Result<Arc<Template>> {
-        let mut known = self.templates.lock().await;
-        let key = (tenant.template.clone(), tenant.template_version);
-        if let Some(template) = known.get(&key) {
-            return Ok(Arc::clone(template));
-        }
-        let found = template::version(session, &key.0, Some(key.1)).await?;
-        let template = Arc::new(found.ok_or_else(|| {
-            Error::new(
-                ErrorKind::Unsupported,
-                format!("the registry lacks version {} of template {}", key.1, key.0),
-            )
-            .with_hint(
-                "Someone deleted it by hand. Restore its rows in tenantctl.template_versions and template_modules.",
-            )
-        })?);
-        known.insert(key, Arc::clone(&template));
-        Ok(template)
     }
 
     /// Applies one tenant's plans, then looks whether they brought it to the standard. What somebody else changed
@@ -211,6 +188,16 @@ impl Hardener {
                             done.tenant_id
                         )));
                     }
+                    Err(failure) if failure.error.sqlstate() == Some(CHANGED_MEANWHILE) => {
+                        return Err(failure
+                            .error
+                            .with_kind(ErrorKind::InUse)
+                            .with_message(format!(
+                                "tenant {} was frozen and thawed by somebody else meanwhile",
+                                done.tenant_id
+                            ))
+                            .with_hint("Run this again."));
+                    }
                     Err(failure) if failure.error.sqlstate() == Some(HAS_TRIGGER) => {
                         return Err(failure
                             .error
@@ -236,16 +223,26 @@ impl Hardener {
         Ok(done)
     }
 
+    /// Row and catalog are two looks: a tenant that is frozen or thawed in between would seem to lack what it is not to have.
     async fn plan_again(&self, session: &Session, id: &TenantId) -> Result<Planned> {
-        let tenant = crate::catalog::tenants::find_one(session, id).await?;
         let once = Self {
             recount: false,
             ..self.clone()
         };
-        let mut planned = once.plan(session, std::slice::from_ref(&tenant)).await?;
-        planned
-            .pop()
-            .ok_or_else(|| Error::new(ErrorKind::Unknown, format!("failed to look at tenant {id} again")))
+        let mut tenant = tenants::find_one(session, id).await?;
+        loop {
+            let planned = once.plan(session, std::slice::from_ref(&tenant)).await?.pop();
+            let planned = planned
+                .ok_or_else(|| Error::new(ErrorKind::Unknown, format!("failed to look at tenant {id} again")))?;
+            if planned.plans.is_empty() {
+                return Ok(planned);
+            }
+            let now = tenants::find_one(session, id).await?;
+            if now.writes_frozen_at == tenant.writes_frozen_at {
+                return Ok(planned);
+            }
+            tenant = now;
+        }
     }
 }
 
@@ -269,11 +266,11 @@ impl Work for Hardener {
 
 /// The server says that what was planned is not how things are any more.
 fn is_stale(error: &Error) -> bool {
-    // Duplicate object; undefined object, table, function, schema; tuple concurrently updated.
+    // Duplicate object; undefined object, table, function, schema; tuple concurrently updated; frozen or thawed.
     error.kind() == ErrorKind::Duplicate
         || matches!(
             error.sqlstate(),
-            Some("42704" | "42P01" | "42883" | "3F000" | "XX000" | HAS_TRIGGER)
+            Some("42704" | "42P01" | "42883" | "3F000" | "XX000" | HAS_TRIGGER | CHANGED_MEANWHILE)
         )
 }
 

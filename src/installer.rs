@@ -299,6 +299,7 @@ async fn install_template_locked(
         limits: &limits,
         major: session.server().major(),
         recount: false,
+        frozen: false,
     };
     let rights = schema_changes(&wanted, &Observed::fresh(&known))
         .into_iter()

@@ -27,6 +27,7 @@
 //! | [`metrics`] | what tenants use, measured, judged and exposed | `catalog`, `config`, `pg`, `interrupt` |
 //! | [`notify`] | alerts to those who must know | `metrics`, `config`, `pg` |
 //! | [`hardener`] | tenants and the database to the standard | `catalog`, `plan`, `pg`, `fleet` |
+//! | [`freezer`] | freezes and thaws the writes of tenants | `catalog`, `fleet`, `plan`, `pg`, `interrupt` |
 //! | [`cluster`] | a throw-away cluster for `demo` and the tests | `pg` |
 //! | [`mod@bench`] | measurements | all but `commands`, `ui` |
 //! | [`ui`] | all terminal code | `cli`, `plan` |
@@ -44,6 +45,7 @@ pub mod config;
 pub mod credentials;
 pub mod error;
 pub mod fleet;
+pub mod freezer;
 pub mod hardener;
 pub mod installer;
 pub mod interrupt;

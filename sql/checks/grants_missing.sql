@@ -1,12 +1,13 @@
 -- check: grants_missing
 -- title: rights of the standard that a tenant lacks in its own schema
 -- explain: Nobody reaches another tenant through a right that is missing, but the tenant's own statements fail, and whoever mends that in a hurry
--- explain: tends to grant too much. tenantctl secure gives back exactly what the standard says.
+-- explain: tends to grant too much. tenantctl secure gives back exactly what the standard says; to a tenant whose writes are frozen that is
+-- explain: SELECT and DELETE.
 WITH tenants AS MATERIALIZED (
     SELECT t.* FROM tenantctl.tenants t
     WHERE COALESCE(t.tenant_id = ANY (NULLIF(pg_catalog.current_setting('tenantctl.scope', true), '')::text[]), true)
 ), places AS MATERIALIZED (
-    SELECT t.tenant_id, t.schema_name, t.role_name, n.oid AS namespace, n.nspowner, n.nspacl,
+    SELECT t.tenant_id, t.schema_name, t.role_name, t.writes_frozen_at IS NOT NULL AS frozen, n.oid AS namespace, n.nspowner, n.nspacl,
         COALESCE(r.oid, '4294967295') AS role,
         pg_catalog.to_regrole('tenantctl_owner')::pg_catalog.oid AS owner
     FROM tenants t
@@ -17,12 +18,12 @@ WITH tenants AS MATERIALIZED (
     SELECT p.*, pg_catalog.acldefault('r', p.owner) || i.rows AS table_acl, pg_catalog.acldefault('r', p.owner) || i.reads AS read_acl,
         pg_catalog.acldefault('s', p.owner) || i.numbers AS sequence_acl
     FROM places p CROSS JOIN LATERAL (
-        SELECT CASE WHEN pg_catalog.to_regrole(p.role_name) IS NOT NULL THEN (p.role_name || '=arwd/tenantctl_owner')::pg_catalog.aclitem END,
+        SELECT CASE WHEN pg_catalog.to_regrole(p.role_name) IS NOT NULL THEN (p.role_name || CASE WHEN p.frozen THEN '=rd' ELSE '=arwd' END || '/tenantctl_owner')::pg_catalog.aclitem END,
             CASE WHEN pg_catalog.to_regrole(p.role_name) IS NOT NULL THEN (p.role_name || '=r/tenantctl_owner')::pg_catalog.aclitem END,
             CASE WHEN pg_catalog.to_regrole(p.role_name) IS NOT NULL THEN (p.role_name || '=rU/tenantctl_owner')::pg_catalog.aclitem END
     ) i (rows, reads, numbers)
 ), relations AS MATERIALIZED (
-    SELECT s.tenant_id, s.schema_name, s.role, s.role_name, c.oid, c.relname, c.relkind, c.relowner, c.relacl, c.relispartition AS part,
+    SELECT s.tenant_id, s.schema_name, s.role, s.role_name, s.frozen, c.oid, c.relname, c.relkind, c.relowner, c.relacl, c.relispartition AS part,
         pg_catalog.format('%I.%I', s.schema_name, c.relname) AS name
     FROM standard s JOIN pg_catalog.pg_class c ON c.relnamespace = s.namespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
@@ -34,6 +35,8 @@ WITH tenants AS MATERIALIZED (
     END
 ), judged AS (
     SELECT r.*, CASE
+        -- A tenant that has reached its size makes room, and adds nothing.
+        WHEN r.relkind IN ('r', 'p') AND NOT r.part AND r.relname NOT IN ('audit_log', 'tenant_usage') AND r.frozen THEN ARRAY['SELECT', 'DELETE']
         WHEN r.relkind IN ('r', 'p') AND NOT r.part AND r.relname NOT IN ('audit_log', 'tenant_usage') THEN ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']
         WHEN r.relkind IN ('r', 'p', 'v', 'm') THEN ARRAY['SELECT']
         -- The numbers of tenantctl's own tables are not the tenant's.

@@ -4,6 +4,7 @@
 -- explain: A right of PUBLIC, of another tenant, of the group or of any other role opens the data to it; row security is the only line left then.
 -- explain: TRUNCATE and REFERENCES pass row security by, TRIGGER lets the tenant run code as whoever writes next, MAINTAIN locks,
 -- explain: writes to audit_log and tenant_usage forge the record, and a grant option lets the tenant share what it has.
+-- explain: A tenant whose writes are frozen has SELECT and DELETE only, until metrics --enforce thaws it.
 -- explain: Chunks and partitions in other schemas count with the table they belong to.
 WITH RECURSIVE tenants AS MATERIALIZED (
     SELECT t.* FROM tenantctl.tenants t
@@ -16,7 +17,7 @@ WITH RECURSIVE tenants AS MATERIALIZED (
     SELECT m.member FROM trusted q JOIN pg_catalog.pg_auth_members m ON m.roleid = q.oid
     JOIN pg_catalog.pg_roles r ON r.oid = m.member AND NOT r.rolname ~ '^(tenant_[0-9a-f]{12}_user|tenantctl_tenants)$'
 ), places AS MATERIALIZED (
-    SELECT t.tenant_id, t.schema_name, t.role_name, n.oid AS namespace, n.nspowner, n.nspacl,
+    SELECT t.tenant_id, t.schema_name, t.role_name, t.writes_frozen_at IS NOT NULL AS frozen, n.oid AS namespace, n.nspowner, n.nspacl,
         COALESCE(r.oid, '4294967295') AS role,
         pg_catalog.to_regrole('tenantctl_owner')::pg_catalog.oid AS owner
     FROM tenants t
@@ -27,12 +28,12 @@ WITH RECURSIVE tenants AS MATERIALIZED (
     SELECT p.*, pg_catalog.acldefault('r', p.owner) || i.rows AS table_acl, pg_catalog.acldefault('r', p.owner) || i.reads AS read_acl,
         pg_catalog.acldefault('s', p.owner) || i.numbers AS sequence_acl
     FROM places p CROSS JOIN LATERAL (
-        SELECT CASE WHEN pg_catalog.to_regrole(p.role_name) IS NOT NULL THEN (p.role_name || '=arwd/tenantctl_owner')::pg_catalog.aclitem END,
+        SELECT CASE WHEN pg_catalog.to_regrole(p.role_name) IS NOT NULL THEN (p.role_name || CASE WHEN p.frozen THEN '=rd' ELSE '=arwd' END || '/tenantctl_owner')::pg_catalog.aclitem END,
             CASE WHEN pg_catalog.to_regrole(p.role_name) IS NOT NULL THEN (p.role_name || '=r/tenantctl_owner')::pg_catalog.aclitem END,
             CASE WHEN pg_catalog.to_regrole(p.role_name) IS NOT NULL THEN (p.role_name || '=rU/tenantctl_owner')::pg_catalog.aclitem END
     ) i (rows, reads, numbers)
 ), relations AS MATERIALIZED (
-    SELECT s.tenant_id, s.schema_name, s.role, s.role_name, c.oid, c.relname, c.relkind, c.relowner, c.relacl, c.relispartition AS part,
+    SELECT s.tenant_id, s.schema_name, s.role, s.role_name, s.frozen, c.oid, c.relname, c.relkind, c.relowner, c.relacl, c.relispartition AS part,
         pg_catalog.format('%I.%I', s.schema_name, c.relname) AS name
     FROM standard s JOIN pg_catalog.pg_class c ON c.relnamespace = s.namespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
@@ -43,7 +44,7 @@ WITH RECURSIVE tenants AS MATERIALIZED (
         WHEN c.relkind = 'S' AND c.relname !~ '^(audit_log|tenant_usage)_' THEN s.sequence_acl
     END
     UNION ALL
-    SELECT s.tenant_id, s.schema_name, s.role, s.role_name, c.oid, c.relname, c.relkind, c.relowner, c.relacl, false,
+    SELECT s.tenant_id, s.schema_name, s.role, s.role_name, s.frozen, c.oid, c.relname, c.relkind, c.relowner, c.relacl, false,
         pg_catalog.format('%I.%I', n.nspname, c.relname)
     FROM pg_catalog.pg_inherits i
     JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relkind IN ('r', 'p', 'f') AND c.relacl IS NOT NULL
@@ -53,6 +54,8 @@ WITH RECURSIVE tenants AS MATERIALIZED (
     WHERE c.relacl IS DISTINCT FROM s.table_acl
 ), judged AS (
     SELECT r.*, CASE
+        -- A tenant that has reached its size makes room, and adds nothing.
+        WHEN r.relkind IN ('r', 'p') AND NOT r.part AND r.relname NOT IN ('audit_log', 'tenant_usage') AND r.frozen THEN ARRAY['SELECT', 'DELETE']
         WHEN r.relkind IN ('r', 'p') AND NOT r.part AND r.relname NOT IN ('audit_log', 'tenant_usage') THEN ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']
         WHEN r.relkind IN ('r', 'p', 'v', 'm') THEN ARRAY['SELECT']
         -- The numbers of tenantctl's own tables are not the tenant's.
@@ -68,22 +71,23 @@ WITH RECURSIVE tenants AS MATERIALIZED (
     CASE r.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || r.name AS target
     FROM relations r
 ), items AS MATERIALIZED (
-    SELECT j.tenant_id, j.schema_name, j.role, j.role_name, j.relowner AS owner, j.object, j.target, '' AS suffix, j.allowed,
+    SELECT j.tenant_id, j.schema_name, j.role, j.role_name, j.frozen, j.relowner AS owner, j.object, j.target, '' AS suffix, j.allowed,
         COALESCE(j.relacl, pg_catalog.acldefault(CASE j.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", j.relowner)) AS acl
     FROM judged j
 ), wrong AS (
-    SELECT i.tenant_id, i.schema_name, i.object, i.target, i.role, i.role_name, i.owner, i.allowed, x.grantor, x.grantee,
+    SELECT i.tenant_id, i.schema_name, i.object, i.target, i.role, i.role_name, i.owner, i.allowed, x.grantor, x.grantee, i.frozen,
         x.grantee = i.role AND x.privilege_type = ANY (i.allowed) AS option_only,
         pg_catalog.string_agg(x.privilege_type || CASE WHEN x.is_grantable THEN ' with grant option' ELSE '' END, ', '
             ORDER BY x.privilege_type) AS rights,
         pg_catalog.string_agg(x.privilege_type || i.suffix, ', ' ORDER BY x.privilege_type) AS privileges,
         pg_catalog.bool_or(x.is_grantable) AS grantable,
-        pg_catalog.bool_or(x.privilege_type IN ('CREATE', 'TRIGGER')) AS code
+        pg_catalog.bool_or(x.privilege_type IN ('CREATE', 'TRIGGER')) AS code,
+        pg_catalog.bool_and(x.privilege_type IN ('INSERT', 'UPDATE')) AS writes
     FROM items i CROSS JOIN LATERAL pg_catalog.aclexplode(i.acl) x
     WHERE x.grantee <> i.owner
     AND (x.grantee <> i.role OR x.is_grantable OR x.privilege_type <> ALL (i.allowed))
     AND NOT EXISTS (SELECT FROM trusted q WHERE q.oid = x.grantee)
-    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 ), named AS (
     SELECT w.*, pg_catalog.pg_get_userbyid(w.grantee)::text AS grantee_name FROM wrong w
 )
@@ -96,16 +100,18 @@ SELECT CASE
     CASE
         WHEN n.option_only THEN pg_catalog.format('the tenant''s role %I may hand on what it has here: %s', n.role_name, n.rights)
         WHEN n.grantee = n.role THEN pg_catalog.format('the tenant''s role %I has %s beyond the standard, which is %s', n.role_name, n.rights,
-            COALESCE(NULLIF(pg_catalog.array_to_string(n.allowed, ', '), ''), 'nothing'))
+            COALESCE(NULLIF(pg_catalog.array_to_string(n.allowed, ', '), ''), 'nothing') || CASE WHEN n.frozen THEN ' while its writes are frozen' ELSE '' END)
         WHEN n.grantee = 0 THEN pg_catalog.format('PUBLIC, and so every other tenant, has %s', n.rights)
         ELSE pg_catalog.format('role %I%s has %s, where only the tenant''s own role may have rights', n.grantee_name,
             CASE WHEN n.grantee_name = 'tenantctl_tenants' THEN ', the group of all tenants,'
                 ELSE ' of tenant ' || o.tenant_id END, n.rights)
     END || CASE WHEN n.grantor <> n.owner THEN pg_catalog.format(', granted by role %I', pg_catalog.pg_get_userbyid(n.grantor)) ELSE '' END AS detail,
-    CASE WHEN n.grantor <> n.owner THEN pg_catalog.format('SET ROLE %I; ', pg_catalog.pg_get_userbyid(n.grantor)) ELSE '' END
+    CASE WHEN n.frozen AND n.writes AND n.grantee = n.role AND n.grantor = n.owner AND n.owner = pg_catalog.to_regrole('tenantctl_owner')
+        THEN pg_catalog.format('tenantctl secure %s', n.tenant_id)
+    ELSE CASE WHEN n.grantor <> n.owner THEN pg_catalog.format('SET ROLE %I; ', pg_catalog.pg_get_userbyid(n.grantor)) ELSE '' END
     || pg_catalog.format('REVOKE %s%s ON %s FROM %s%s;', CASE WHEN n.option_only THEN 'GRANT OPTION FOR ' ELSE '' END, n.privileges,
         n.target, CASE n.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(n.grantee_name) END,
         CASE WHEN n.grantable THEN ' CASCADE' ELSE '' END)
-    || CASE WHEN n.grantor <> n.owner THEN ' RESET ROLE;' ELSE '' END AS remedy
+    || CASE WHEN n.grantor <> n.owner THEN ' RESET ROLE;' ELSE '' END END AS remedy
 FROM named n LEFT JOIN tenantctl.tenants o ON o.role_name = n.grantee_name AND n.grantee <> 0
 ORDER BY 2, 4, 5

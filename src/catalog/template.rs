@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tokio::sync::Mutex;
 use tokio_postgres::types::Type;
 
+use super::tenants::TenantRow;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::session::{Param, Row, Session, column};
 use crate::pg::sql::{FunctionSignature, Sql};
@@ -72,6 +74,36 @@ WHERE v.template = $1 AND CASE WHEN $2::integer IS NULL THEN v.is_current ELSE v
         return Err(damaged("the list of what the modules create"));
     }
     Ok(Some(template))
+}
+
+/// Template versions that were read before, by name and number.
+#[derive(Clone, Default)]
+pub struct Known(Arc<Mutex<BTreeMap<(String, i32), Arc<Template>>>>);
+
+impl Known {
+    /// The template version that a tenant was made from, read once.
+    ///
+    /// # Errors
+    /// When the registry lacks it, or what [`version()`] says.
+    pub async fn of(&self, session: &Session, tenant: &TenantRow) -> Result<Arc<Template>> {
+        let mut known = self.0.lock().await;
+        let key = (tenant.template.clone(), tenant.template_version);
+        if let Some(template) = known.get(&key) {
+            return Ok(Arc::clone(template));
+        }
+        let found = version(session, &key.0, Some(key.1)).await?;
+        let template = Arc::new(found.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unsupported,
+                format!("the registry lacks version {} of template {}", key.1, key.0),
+            )
+            .with_hint(
+                "Someone deleted it by hand. Restore its rows in tenantctl.template_versions and template_modules.",
+            )
+        })?);
+        known.insert(key, Arc::clone(&template));
+        Ok(template)
+    }
 }
 
 /// The highest version the registry has of a template (0: none), and the current one with that checksum that this binary's

@@ -44,6 +44,18 @@ pub struct TenantRow {
     pub writes_frozen_at: Option<String>,
 }
 
+impl TenantRow {
+    /// Where it stands, for people: `active`, or `active, writes frozen`.
+    pub fn condition(&self) -> String {
+        let frozen = if self.writes_frozen_at.is_some() {
+            ", writes frozen"
+        } else {
+            ""
+        };
+        format!("{}{frozen}", self.status)
+    }
+}
+
 /// The columns that [`row`] reads; times as ISO 8601 text.
 fn columns() -> Sql {
     Sql::new(
@@ -268,6 +280,39 @@ pub async fn outside_dependants(session: &Session, schemas: &[&str]) -> Result<H
             .push(column(row, "object")?);
     }
     Ok(found)
+}
+
+/// A relation that a tenant's role may insert into or update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Writable {
+    /// Its name.
+    pub name: String,
+    /// Such as `table` or `view`.
+    pub kind: String,
+    /// Its owner.
+    pub owner: String,
+}
+
+/// What of its schema a tenant's role may insert into or update, by whatever right.
+///
+/// # Errors
+/// When the server refuses the query.
+pub async fn writable(session: &Session, tenant: &TenantRow) -> Result<Vec<Writable>> {
+    let sql = Sql::new(include_str!("../../sql/catalog/tenant_writable.sql"));
+    let schema = tenant.schema_name.as_str();
+    let params: [Param<'_>; 2] = [(&schema, Type::TEXT), (&tenant.role_name, Type::TEXT)];
+    let rows = session
+        .query(&sql, &params, "look at what the tenant may write to")
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Writable {
+                name: column(row, "name")?,
+                kind: column(row, "kind")?,
+                owner: column(row, "owner")?,
+            })
+        })
+        .collect()
 }
 
 /// One relation of a tenant, as `show` prints it.

@@ -26,7 +26,7 @@ impl Render for Listing {
             grid.row([
                 t.tenant_id.to_string(),
                 t.tier.clone(),
-                t.status.clone(),
+                t.condition(),
                 t.schema_name.to_string(),
                 format!("{} v{}", t.template, t.template_version),
                 t.created_at.clone(),

@@ -1,5 +1,7 @@
 //! `metrics`: what tenants use, as text, JSON or for Prometheus; alerts; freezing.
 
+pub mod enforce;
+
 use super::{Context, Status};
 use crate::cli::MetricsArgs;
 use crate::error::{Error, ErrorKind, Result};

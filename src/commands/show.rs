@@ -55,7 +55,12 @@ impl Render for Description {
         let lines = [
             ("tenant", t.tenant_id.to_string()),
             ("tier", t.tier.clone()),
-            ("status", t.status.clone()),
+            (
+                "status",
+                t.writes_frozen_at
+                    .as_ref()
+                    .map_or_else(|| t.condition(), |since| format!("{} since {since}", t.condition())),
+            ),
             ("schema", t.schema_name.to_string()),
             ("role", t.role_name.clone()),
             (

@@ -4,6 +4,7 @@
 
 pub mod backup;
 pub mod drop;
+pub mod freeze;
 pub mod hardening;
 pub mod init;
 pub mod provision;
@@ -21,6 +22,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use uuid::Uuid;
 
 use crate::pg::sql::Sql;
+use crate::tenant::{SchemaName, TenantId};
 
 /// One change: what it is for, and the SQL.
 #[derive(Clone, Debug)]
@@ -117,6 +119,42 @@ pub fn as_owner() -> Sql {
 /// Back to the admin, for what only the admin may do.
 pub fn as_admin() -> Sql {
     Sql::new("SET LOCAL ROLE NONE;")
+}
+
+/// The SQLSTATE of a transaction that found things otherwise than it was planned for: ln(0).
+pub const CHANGED_MEANWHILE: &str = "2201E";
+
+/// Ends the transaction with [`CHANGED_MEANWHILE`] unless a condition holds.
+fn unless_changed(condition: Sql) -> Sql {
+    Sql::new("SELECT pg_catalog.ln((")
+        .append(condition)
+        .text(")::integer);")
+}
+
+/// Locks a tenant's registry row, which serialises commands on one tenant. Fails with SQLSTATE 22012 when there is none of
+/// that schema.
+fn lock_tenant(id: &TenantId, schema: &SchemaName) -> Sql {
+    as_owner().text("\n").append(locked(id, schema)).text(" FROM locked;")
+}
+
+/// The same, for what grants rights: fails with [`CHANGED_MEANWHILE`] when the tenant's writes were frozen or thawed since it
+/// was planned.
+fn lock_tenant_as(id: &TenantId, schema: &SchemaName, frozen: bool) -> Sql {
+    as_owner()
+        .text("\n")
+        .append(locked(id, schema))
+        .text(", pg_catalog.ln(pg_catalog.bool_and(writes_frozen_at IS ")
+        .text(if frozen { "NOT NULL" } else { "NULL" })
+        .text(")::integer) FROM locked;")
+}
+
+fn locked(id: &TenantId, schema: &SchemaName) -> Sql {
+    Sql::new("WITH locked AS (SELECT writes_frozen_at FROM tenantctl.tenants WHERE tenant_id = ")
+        .literal(id.as_str())
+        .text(" AND schema_name = ")
+        .literal(schema.as_str())
+        // Nothing to lock: somebody dropped it meanwhile, and division by zero ends the transaction.
+        .text(" FOR UPDATE)\nSELECT 1 / pg_catalog.count(*)")
 }
 
 /// The registry row that ends every change. It takes the time, and refuses to be written past the limit.

@@ -106,6 +106,7 @@ fn append_tenant_objects(plan: &mut Plan, new: &NewTenant<'_>, modules: &[&Modul
         limits: &new.tier.limits,
         major: new.major,
         recount: false,
+        frozen: false,
     };
     for (what, sql) in standard::schema_changes(&wanted, &Observed::fresh(&objects)) {
         plan.step(what, sql);

@@ -13,10 +13,11 @@ use uuid::Uuid;
 use super::provision::{create_role, pin};
 use super::rotate::{Stored, store};
 use super::standard::{COUNTED_LIMITS, Observed, Wanted, count_anew, schema_changes, take_all_rights};
-use super::{Plan, as_admin, as_owner, record_as};
+use super::{Plan, as_admin, as_owner, lock_tenant, lock_tenant_as, record_as, unless_changed};
 use crate::pg::sql::{FunctionSignature, Sql};
 use crate::tenant::{Audit, Limits, OWNER_ROLE, SchemaName, TenantId};
 
+pub use super::CHANGED_MEANWHILE;
 pub use tables::{Column, ForeignKey, SequenceState, TableContents, Tables, set_sequences, tables};
 
 /// The limit of a transaction that moves rows: as long as it takes, within a day.
@@ -92,16 +93,6 @@ pub fn begin(new: &Begin<'_>) -> Plan {
             .text(";"),
     );
     plan
-}
-
-/// The SQLSTATE of a transaction that found the rows of restores otherwise than it was planned for: ln(0).
-pub const CHANGED_MEANWHILE: &str = "2201E";
-
-/// Ends the transaction with [`CHANGED_MEANWHILE`] unless a condition holds.
-fn unless_changed(condition: Sql) -> Sql {
-    Sql::new("SELECT pg_catalog.ln((")
-        .append(condition)
-        .text(")::integer);")
 }
 
 /// A schema of a restore that ended without it: its row closed, and dropped. `error` is that of the restore, none for one
@@ -185,6 +176,7 @@ pub struct Swap<'a> {
 }
 
 /// What becomes of the rows of `tenantctl.restores`.
+#[derive(Clone, Copy)]
 pub enum Close<'a> {
     /// The restore that is running is done.
     Restore {
@@ -207,7 +199,8 @@ pub enum Close<'a> {
 }
 
 /// The transaction that puts a schema in the place of a tenant's. The registry row's lock serialises commands on one tenant;
-/// the locks on its tables wait for its open transactions.
+/// the locks on its tables wait for its open transactions. Fails with [`CHANGED_MEANWHILE`] when its writes were frozen or
+/// thawed since the plan was made.
 pub fn swap(swap: &Swap<'_>) -> Plan {
     let mut plan = Plan::new(
         match swap.close {
@@ -218,7 +211,10 @@ pub fn swap(swap: &Swap<'_>) -> Plan {
         swap.lock_timeout,
     );
     let live = swap.schema.as_str();
-    plan.step("lock the tenant", lock_tenant(swap.id, swap.schema));
+    plan.step(
+        "lock the tenant",
+        lock_tenant_as(swap.id, swap.schema, swap.wanted.frozen),
+    );
     plan.step("write down what is replaced", close(swap));
     if let Some(now) = swap.live {
         if let Some(sql) = lock_tables(live, tables_of(now)) {
@@ -265,16 +261,6 @@ pub fn swap(swap: &Swap<'_>) -> Plan {
 /// A JSON value in the registry. Plain text, numbers and nulls: serialising them cannot fail.
 fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
-}
-
-fn lock_tenant(id: &TenantId, schema: &SchemaName) -> Sql {
-    as_owner()
-        .text("\nWITH locked AS (SELECT FROM tenantctl.tenants WHERE tenant_id = ")
-        .literal(id.as_str())
-        .text(" AND schema_name = ")
-        .literal(schema.as_str())
-        // Nothing to lock: somebody dropped it meanwhile, and division by zero ends the transaction.
-        .text(" FOR UPDATE)\nSELECT 1 / pg_catalog.count(*) FROM locked;")
 }
 
 /// The owner's tables. What is somebody else's is not the owner's to lock.
@@ -705,6 +691,7 @@ mod tests {
             limits: &Limits::at_most(9),
             major: 15,
             recount: false,
+            frozen: false,
         })
     }
 

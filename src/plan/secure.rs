@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::standard::{Observed, Wanted, role_changes, schema_parts};
-use super::{Plan, as_admin, as_owner, record_done};
+use super::{Plan, as_admin, as_owner, lock_tenant_as, record_done};
 use crate::pg::sql::Sql;
 use crate::tenant::{Audit, Limits, SchemaName, TenantId};
 
@@ -69,18 +69,12 @@ pub fn plans(tenant: &Tenant<'_>) -> Vec<Plan> {
     plans
 }
 
-/// The registry row's lock serialises commands on one tenant.
 fn begin(tenant: &Tenant<'_>, title: String) -> Plan {
     let mut plan = Plan::new(title, tenant.timeout, tenant.lock_timeout);
     plan.step(
         "lock the tenant",
-        as_owner()
-            .text("\nWITH locked AS (SELECT FROM tenantctl.tenants WHERE tenant_id = ")
-            .literal(tenant.id.as_str())
-            .text(" AND schema_name = ")
-            .literal(tenant.schema.as_str())
-            // Nothing to lock: somebody dropped it meanwhile, and division by zero ends the transaction.
-            .text(" FOR UPDATE)\nSELECT 1 / pg_catalog.count(*) FROM locked;\nSET LOCAL search_path = ")
+        lock_tenant_as(tenant.id, tenant.schema, tenant.wanted.frozen)
+            .text("\nSET LOCAL search_path = ")
             .ident(tenant.schema.as_str())
             .text(", pg_temp;"),
     );
@@ -179,6 +173,7 @@ mod tests {
             limits,
             major: 15,
             recount: false,
+            frozen: false,
         };
         plans(&Tenant {
             id: &id,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::{Becoming, NewTenant, Restored, Restorer, Source, drop_after, milliseconds, modules_changed};
+use super::{Becoming, NewTenant, Restored, Restorer, Source, drop_after, milliseconds, modules_changed, still_there};
 use crate::catalog::tenants::TenantRow;
 use crate::catalog::{standard, tenants};
 use crate::credentials::ledger::Ledger;
@@ -20,7 +20,7 @@ use crate::plan::standard::Observed;
 /// How often those who hold locks are looked for. Shorter than the time after which the server looks for deadlocks.
 const EVICTION: Duration = Duration::from_millis(150);
 /// How often a transaction is tried that met somebody else's.
-const ATTEMPTS: usize = 3;
+pub(super) const ATTEMPTS: usize = 3;
 
 /// How a transaction ended that was done.
 pub(super) struct Applied {
@@ -69,18 +69,27 @@ impl Restorer {
         session: &Session,
         source: &Source,
         row: &TenantRow,
-        becoming: &Becoming,
+        mut becoming: Becoming,
         staging: &str,
         close: plans::Close<'_>,
         rows: u64,
     ) -> Result<Restored> {
         self.refuse_what_cannot_be(session, row).await?;
         let now = self.observe(session, staging, &row.role_name).await?;
-        let live = standard::read_one(session, row.schema_name.as_str(), &row.role_name).await?;
-        let operation = Uuid::new_v4();
-        let (replaced, plan) = self.swap_plan(row, becoming, staging, &now, live.as_ref(), operation, close);
-        let applied = self.apply(session, row, &plan, operation).await?;
-        let kept = live.is_some();
+        let mut attempt = 0;
+        let (replaced, kept, applied) = loop {
+            attempt += 1;
+            let live = standard::read_one(session, row.schema_name.as_str(), &row.role_name).await?;
+            let operation = Uuid::new_v4();
+            let (replaced, plan) = self.swap_plan(row, &becoming, staging, &now, live.as_ref(), operation, close);
+            match self.apply(session, row, &plan, operation).await {
+                Ok(applied) => break (replaced, live.is_some(), applied),
+                Err(error) if attempt < ATTEMPTS && error.sqlstate() == Some(plans::CHANGED_MEANWHILE) => {
+                    becoming.frozen = still_there(session, row).await?.writes_frozen_at.is_some();
+                }
+                Err(error) => return Err(error),
+            }
+        };
         Ok(Restored {
             backup_created_at: Some(source.manifest.created_at.clone()),
             drop_after: if kept {
@@ -287,6 +296,10 @@ fn explain(row: &TenantRow, error: Error, disconnected: bool) -> Error {
             .with_kind(ErrorKind::NotFound)
             .with_message(format!("tenant {id} was dropped by somebody else meanwhile"))
             .with_hint("`tenantctl list` shows what is there."),
+        Some(plans::CHANGED_MEANWHILE) => error
+            .with_kind(ErrorKind::InUse)
+            .with_message(format!("tenant {id} was frozen and thawed by somebody else meanwhile"))
+            .with_hint("Nothing was changed. Run this again."),
         Some("55P03" | "40P01" | "57014") => error
             .with_kind(ErrorKind::InUse)
             .with_message(format!("tenant {id} is in use: open transactions do not let go of its tables"))

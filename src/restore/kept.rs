@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::apply::restored;
-use super::{Becoming, Restored, Restorer, drop_after, milliseconds, modules_changed};
+use super::apply::{ATTEMPTS, restored};
+use super::{Becoming, Restored, Restorer, drop_after, milliseconds, modules_changed, still_there};
 use crate::catalog::restores::{self, KeptSchema, KeptSequences, RestoreRow};
 use crate::catalog::tenants::{self, TenantRow};
 use crate::catalog::{standard, template};
@@ -54,9 +54,22 @@ impl Restorer {
     }
 
     async fn undo_schema(&self, session: &Session, row: &TenantRow, last: &RestoreRow) -> Result<Restored> {
-        let operation = Uuid::new_v4();
-        let (replaced, plan, becoming) = self.schema_back(session, row, last, operation, true).await?;
-        let applied = self.apply(session, row, &plan, operation).await?;
+        let mut row = row.clone();
+        let mut attempt = 0;
+        let (replaced, becoming, applied) = loop {
+            attempt += 1;
+            let operation = Uuid::new_v4();
+            let (replaced, plan, becoming) = self.schema_back(session, &row, last, operation, true).await?;
+            match self.apply(session, &row, &plan, operation).await {
+                Ok(applied) => break (replaced, becoming, applied),
+                // Frozen or thawed since the row was read.
+                Err(error) if attempt < ATTEMPTS && error.sqlstate() == Some(plans::CHANGED_MEANWHILE) => {
+                    row = still_there(session, &row).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        let row = &row;
         // It is done by now, whatever becomes of this question.
         let there = standard_is_there(session, &replaced).await.unwrap_or(true);
         Ok(Restored {
@@ -96,6 +109,7 @@ impl Restorer {
             limits: row.limits.clone(),
             role: row.role_name.clone(),
             major: session.server().major(),
+            frozen: row.writes_frozen_at.is_some(),
             modules: was.modules,
             hypertables: was.hypertables,
             template,
@@ -187,6 +201,7 @@ impl Restorer {
             limits: row.limits.clone(),
             role: row.role_name.clone(),
             major: session.server().major(),
+            frozen: row.writes_frozen_at.is_some(),
             modules: row.modules.clone(),
             hypertables: row.hypertables.clone(),
             template,

@@ -183,6 +183,8 @@ struct Becoming {
     limits: Limits,
     role: String,
     major: i32,
+    /// Its registry row says that its writes are frozen.
+    frozen: bool,
     /// The backup's modules that this template has; it has all of them.
     modules: Vec<String>,
     hypertables: Vec<String>,
@@ -199,6 +201,7 @@ impl Becoming {
             limits: &self.limits,
             major: self.major,
             recount: false,
+            frozen: self.frozen,
         }
     }
 
@@ -445,10 +448,14 @@ impl Restorer {
             .filter(|m| manifest.template.modules.contains(&m.name));
         let objects: ModuleObjects = modules.map(|m| &m.objects).collect();
         let audit = (self.audited)(&objects)?;
-        let (role, limits) = match target {
-            Target::Replace(row) | Target::Tables(row, _) => (row.role_name.clone(), row.limits.clone()),
+        let (role, limits, frozen) = match target {
+            Target::Replace(row) | Target::Tables(row, _) => (
+                row.role_name.clone(),
+                row.limits.clone(),
+                row.writes_frozen_at.is_some(),
+            ),
             // Its name is decided when its password is made.
-            Target::New(new) => (String::new(), new.limits.clone()),
+            Target::New(new) => (String::new(), new.limits.clone(), false),
         };
         Ok(Becoming {
             objects,
@@ -456,6 +463,7 @@ impl Restorer {
             limits,
             role,
             major: session.server().major(),
+            frozen,
             modules: manifest.template.modules.clone(),
             hypertables: manifest.hypertables.iter().map(|h| h.time.table.clone()).collect(),
             template,
@@ -543,7 +551,7 @@ impl Restorer {
             Target::New(_) => None,
         };
         if let Some(row) = &row {
-            becoming.limits = row.limits.clone();
+            becoming.follow(row);
         }
         if let (Target::Tables(..), Some(row)) = (target, &row) {
             return self
@@ -560,7 +568,7 @@ impl Restorer {
                 self.make(session, source, new, &becoming, &staging, checked.restore, rows, ledger)
                     .await
             }
-            (_, Some(row)) => self.put(session, source, row, &becoming, &staging, close, rows).await,
+            (_, Some(row)) => self.put(session, source, row, becoming, &staging, close, rows).await,
             (_, None) => Err(Error::new(ErrorKind::Unknown, "a tenant that is there has a row")),
         }
     }
@@ -585,6 +593,7 @@ impl Restorer {
             limits: &Limits::at_most(1),
             major: session.server().major(),
             recount: false,
+            frozen: false,
         };
         let parts = schema_parts(&wanted, &now);
         if parts.before.is_empty() {
@@ -732,6 +741,12 @@ impl Restorer {
 }
 
 impl Becoming {
+    /// What only the registry decides, as it says now.
+    fn follow(&mut self, row: &TenantRow) {
+        self.limits = row.limits.clone();
+        self.frozen = row.writes_frozen_at.is_some();
+    }
+
     /// The same with another schema's name.
     fn of(&self, schema: &SchemaName) -> Self {
         Self {

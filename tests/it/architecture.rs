@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("installer", &["catalog", "pg", "plan"]),
     ("hardener", &["catalog", "fleet", "pg", "plan"]),
     ("fleet", &["interrupt", "pg"]),
+    ("freezer", &["catalog", "fleet", "interrupt", "pg", "plan"]),
     ("credentials", &["pg"]),
     (
         "provisioner",
@@ -92,6 +93,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "hardener",
             "credentials",
             "fleet",
+            "freezer",
             "installer",
             "interrupt",
             "metrics",

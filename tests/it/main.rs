@@ -17,6 +17,7 @@ mod demo;
 mod docs;
 mod drop;
 mod faults;
+mod freeze;
 mod hostile;
 mod init;
 mod kill;

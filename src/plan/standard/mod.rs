@@ -19,7 +19,7 @@ use crate::tenant::{Audit, Limits, ModuleObjects, OWNER_ROLE, SchemaName};
 
 pub use observed::{Attribute, Function, Grant, Membership, Observed, Policy, Relation, RoleState, Trigger, TypeState};
 pub use protection::{HAS_TRIGGER, without_triggers};
-pub use rights::take_all_rights;
+pub use rights::{Writes, take_all_rights, writes};
 pub use role::{join_group, role_changes, search_path};
 pub use triggers::{COUNTED_LIMITS, CountedLimit, count_anew};
 
@@ -58,6 +58,8 @@ pub struct Wanted<'a> {
     pub major: i32,
     /// Count anew what limits are held against, whether something differs or not.
     pub recount: bool,
+    /// Its schema has reached its size: it reads and deletes, and neither inserts nor updates.
+    pub frozen: bool,
 }
 fn is_standard_table(name: &str) -> bool {
     STANDARD_TABLES.iter().any(|(table, _)| *table == name)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::{as_admin, as_owner};
-use super::{Grant, Observed, STANDARD_TABLES, Wanted, is_standard_function, is_standard_table};
+use super::{Grant, Observed, Relation, STANDARD_TABLES, Wanted, is_standard_function, is_standard_table};
 use crate::pg::sql::{FunctionSignature, Sql};
 use crate::tenant::OWNER_ROLE;
 
@@ -70,6 +70,7 @@ fn rights<'a>(wanted: &Wanted<'a>, now: &'a Observed) -> Vec<Granted<'a>> {
             'S' => (Kind::Sequence, &["USAGE", "SELECT"]),
             'v' => (Kind::Table, &["SELECT"]),
             _ if standard || objects.partitions.contains(&r.name) => (Kind::Table, &["SELECT"]),
+            _ if wanted.frozen => (Kind::Table, &["SELECT", "DELETE"]),
             _ => (Kind::Table, &["SELECT", "INSERT", "UPDATE", "DELETE"]),
         };
         let known = standard
@@ -98,6 +99,44 @@ fn rights<'a>(wanted: &Wanted<'a>, now: &'a Observed) -> Vec<Granted<'a>> {
         all.push((Kind::Type, &t.name, &t.grants, known.then_some(&["USAGE"])));
     }
     all
+}
+
+/// What [`writes`] finds, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Writes {
+    /// Tables that the standard lets the tenant write to while it is not frozen.
+    pub standard: Vec<String>,
+    /// Tables and views that are not the standard's to grant on, and that it can write to all the same.
+    pub beyond: Vec<String>,
+}
+
+/// Where a tenant inserts and updates.
+pub fn writes(wanted: &Wanted<'_>, now: &Observed) -> Writes {
+    let mine = now.adoptable(wanted);
+    let thawed = Wanted {
+        frozen: false,
+        ..*wanted
+    };
+    let mut found = Writes::default();
+    for (kind, name, _, rights) in rights(&thawed, &mine) {
+        if kind == Kind::Table && rights.is_some_and(|rights| rights.contains(&"INSERT")) {
+            found.standard.push(name.to_owned());
+        }
+    }
+    let others = mine.relations.iter().filter(|r| !found.standard.contains(&r.name));
+    let beyond = others.filter(|r| can_write(r, wanted.role));
+    found.beyond = beyond.map(|r| r.name.clone()).collect();
+    found
+}
+
+/// Whether a role inserts or updates here, by a right of its own on the table or one on some of its columns.
+fn can_write(relation: &Relation, role: &str) -> bool {
+    relation.kind != 'S'
+        && (relation.column_grantees.iter().any(|who| who == role)
+            || relation
+                .grants
+                .iter()
+                .any(|Grant(who, right, _)| who == role && matches!(right.as_str(), "INSERT" | "UPDATE")))
 }
 
 /// Whether the tenant's own rights on an object must be taken back before the right ones are granted: it has one too
@@ -135,7 +174,7 @@ pub(super) fn revokes(wanted: &Wanted<'_>, now: &Observed) -> Sql {
             from.entry((kind, who)).or_default().push(name);
         }
     }
-    from.into_iter().fold(Sql::default(), |sql, ((kind, who), names)| {
+    let mut sql = from.into_iter().fold(Sql::default(), |sql, ((kind, who), names)| {
         let sql = kind.names(
             sql.text("REVOKE ALL PRIVILEGES ON ").text(kind.keyword()),
             wanted.schema,
@@ -143,7 +182,22 @@ pub(super) fn revokes(wanted: &Wanted<'_>, now: &Observed) -> Sql {
         );
         // What was passed on goes with it.
         grantee(sql.text(" FROM "), who).text(" CASCADE;\n")
-    })
+    });
+    // Of what is not the standard's a frozen tenant keeps the rest.
+    let beyond = if wanted.frozen {
+        writes(wanted, now).beyond
+    } else {
+        Vec::new()
+    };
+    if !beyond.is_empty() {
+        sql = sql
+            .text("REVOKE INSERT, UPDATE ON TABLE ")
+            .qualified_list(wanted.schema, &beyond)
+            .text(" FROM ")
+            .ident(wanted.role)
+            .text(" CASCADE;\n");
+    }
+    sql
 }
 
 pub(super) fn grants(wanted: &Wanted<'_>, now: &Observed) -> Sql {

@@ -129,6 +129,9 @@ fn select(object: &Object, schema: &Target) -> Sql {
     }
 }
 
+/// What a tenant whose writes are frozen may go on doing: to make room.
+const DELETE: &str = "delete from it";
+
 /// INSERT, UPDATE, DELETE on a table, as statements or as questions.
 fn writes(object: &Object, schema: &Target) -> Vec<(&'static str, Sql)> {
     let table = |head: &'static str| Sql::new(head).qualified(&schema.schema, &object.name);
@@ -143,7 +146,7 @@ fn writes(object: &Object, schema: &Target) -> Vec<(&'static str, Sql)> {
             },
         ),
         (
-            "delete from it",
+            DELETE,
             if object.ask_only {
                 may(RELATION, schema.oid, object.oid, "DELETE")
             } else {
@@ -184,7 +187,8 @@ pub fn controls(own: &Target) -> Vec<Attempt> {
             Shape::Table => {
                 control("read its own table", select(object, own));
                 if !object.is_tools_own() {
-                    for (does, sql) in writes(object, own) {
+                    let works = writes(object, own).into_iter();
+                    for (does, sql) in works.filter(|(does, _)| !own.frozen || *does == DELETE) {
                         control(does, sql);
                     }
                 }
@@ -513,6 +517,11 @@ pub fn on_own(own: &Target, world: &World) -> Vec<Attempt> {
                 if object.is_tools_own() {
                     for (does, sql) in writes(object, own) {
                         add("probe_audit", High, &name, does, sql);
+                    }
+                } else if own.frozen {
+                    let frozen = writes(object, own).into_iter();
+                    for (does, sql) in frozen.filter(|(does, _)| *does != DELETE) {
+                        add("probe_frozen", High, &name, does, sql);
                     }
                 }
                 if object.ask_only {

@@ -139,6 +139,11 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
         "The tenant got past the server's check for INSERT, UPDATE or DELETE.",
     ),
     (
+        "probe_frozen",
+        "a tenant writes although its writes are frozen",
+        "It has reached the size of its tier: until metrics --enforce thaws it, it reads and deletes, and neither inserts nor updates.",
+    ),
+    (
         "probe_truncate",
         "a tenant may truncate a table",
         "TRUNCATE goes past row security and past row triggers.",
@@ -388,6 +393,11 @@ pub async fn run(probe: &Probe, progress: &Arc<Progress>, interrupt: &Interrupt)
             "there is only one tenant".to_owned(),
             "it was tried against the database alone".to_owned(),
         );
+    }
+    if tally.has("probe_frozen") {
+        // What was thawed meanwhile is free to write.
+        let frozen = targets::frozen(&admin).await?;
+        tally.keep("probe_frozen", |schema| frozen.contains(schema));
     }
     let attempts = tally.attempts;
     let (findings, unknown) = tally.finish();

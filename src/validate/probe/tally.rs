@@ -135,6 +135,17 @@ impl Tally {
         }
     }
 
+    /// Whether a check has a finding.
+    pub fn has(&self, check: &str) -> bool {
+        self.seen.keys().any(|key| key.check == check)
+    }
+
+    /// Of a check's findings keeps those of schemas that meet a condition.
+    pub fn keep(&mut self, check: &str, holds: impl Fn(&str) -> bool) {
+        self.seen
+            .retain(|key, _| key.check != check || key.schema.as_deref().is_some_and(&holds));
+    }
+
     /// Keeps something that was not shown.
     pub fn doubt(&mut self, check: &str, reason: String, example: String) {
         self.doubts
@@ -239,6 +250,7 @@ mod tests {
             id: id.into(),
             schema: format!("tenant_{id}"),
             role: format!("tenant_{id}_user"),
+            frozen: false,
             oid: 1,
             objects: Vec::new(),
         }

@@ -106,6 +106,8 @@ pub struct Target {
     pub schema: String,
     /// Its role.
     pub role: String,
+    /// Its writes are frozen.
+    pub frozen: bool,
     /// The schema's oid; 0 when there is none.
     pub oid: u32,
     /// What the schema holds.
@@ -172,6 +174,16 @@ pub async fn tenants(session: &Session) -> Result<Vec<Tenant>> {
         .collect()
 }
 
+/// The schemas of tenants whose writes are frozen.
+///
+/// # Errors
+/// When the registry cannot be read.
+pub async fn frozen(session: &Session) -> Result<HashSet<String>> {
+    let sql = Sql::new("SELECT t.schema_name FROM tenantctl.tenants t WHERE t.writes_frozen_at IS NOT NULL");
+    let rows = session.query(&sql, &[], "read the registry").await?;
+    rows.iter().map(|row| column(row, "schema_name")).collect()
+}
+
 /// Pairs (attacker, victim) between which the catalog shows a direct way.
 ///
 /// # Errors
@@ -191,6 +203,7 @@ pub async fn leads(session: &Session) -> Result<Vec<(String, String)>> {
 /// # Errors
 /// When the catalog cannot be read.
 pub async fn objects(session: &Session, tenants: &[&Tenant], world: &World) -> Result<HashMap<String, Arc<Target>>> {
+    let frozen = frozen(session).await?;
     let mut targets: HashMap<&str, Target> = tenants
         .iter()
         .map(|t| {
@@ -198,6 +211,7 @@ pub async fn objects(session: &Session, tenants: &[&Tenant], world: &World) -> R
                 id: t.id.clone(),
                 schema: t.schema.clone(),
                 role: t.role.clone(),
+                frozen: frozen.contains(&t.schema),
                 oid: 0,
                 objects: Vec::new(),
             };
