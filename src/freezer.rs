@@ -268,12 +268,24 @@ impl Freezer {
                 )
             })
             .collect();
-        match tenants::writable(session, &look.tenant).await {
-            Ok(left) => notes.extend(left.iter().map(|relation| {
-                let (kind, name, owner) = (&relation.kind, &relation.name, &relation.owner);
-                format!("the tenant still writes to {kind} {name}, which belongs to {owner}, by a right that is not the standard's; `tenantctl validate {}` names it", look.tenant.tenant_id)
-            })),
-            Err(error) => notes.push(format!("whether it still writes by rights that are not the standard's is not known: {error}")),
+        let left = async {
+            let relations = tenants::writable(session, &look.tenant).await?;
+            Ok::<_, Error>((relations, tenants::writers(session, &look.tenant).await?))
+        };
+        match left.await {
+            Ok((relations, pids)) => {
+                notes.extend(relations.iter().map(|relation| {
+                    let (kind, name, owner) = (&relation.kind, &relation.name, &relation.owner);
+                    format!(
+                        "it still writes to {kind} {name}, which belongs to {owner}, by a right that is not the standard's; `tenantctl validate {}` names it",
+                        look.tenant.tenant_id
+                    )
+                }));
+                notes.extend(pids.iter().map(|pid| {
+                    format!("a transaction that it has open (process {pid}) may go on writing by prepared statements until it ends; pg_terminate_backend({pid}) ends it")
+                }));
+            }
+            Err(error) => notes.push(format!("whether it still writes somewhere is not known: {error}")),
         }
         notes
     }

@@ -315,6 +315,20 @@ pub async fn writable(session: &Session, tenant: &TenantRow) -> Result<Vec<Writa
         .collect()
 }
 
+/// Process ids of a tenant's sessions whose open transaction has written to its tables.
+///
+/// # Errors
+/// When the server refuses the query.
+pub async fn writers(session: &Session, tenant: &TenantRow) -> Result<Vec<i32>> {
+    let sql = Sql::new(include_str!("../../sql/catalog/tenant_writers.sql"));
+    let schema = tenant.schema_name.as_str();
+    let params: [Param<'_>; 2] = [(&schema, Type::TEXT), (&tenant.role_name, Type::TEXT)];
+    let rows = session
+        .query(&sql, &params, "look for what the tenant has open")
+        .await?;
+    rows.iter().map(|row| column(row, "pid")).collect()
+}
+
 /// One relation of a tenant, as `show` prints it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Relation {

@@ -238,11 +238,11 @@ fn rights_beyond_the_standard_are_taken_and_told() {
     );
     // What it cannot take it does not pass over.
     assert!(
-        notes.contains("still writes to table foreigners, which belongs to postgres"),
+        notes.contains("it still writes to table foreigners, which belongs to postgres"),
         "{notes}"
     );
     assert!(
-        notes.contains("still writes to table notes, which belongs to tenantctl_owner"),
+        notes.contains("it still writes to table notes, which belongs to tenantctl_owner"),
         "{notes}"
     );
     let turned = thaw(&db, "acme");
@@ -283,7 +283,7 @@ fn open_sessions_and_prepared_statements_are_frozen_at_their_next_statement() {
         client.batch_execute("SELECT * FROM portfolios").await.unwrap();
         tokio::task::block_in_place(|| thaw(&db, "acme"));
         client.execute(&insert, &[]).await.unwrap();
-        // Within a transaction that has written already it is no other.
+        // Within an open transaction as well, but for prepared statements on what it has written to already.
         client.batch_execute("BEGIN").await.unwrap();
         client.execute(&insert, &[]).await.unwrap();
         tokio::task::block_in_place(|| freeze(&db, "acme"));
@@ -308,8 +308,20 @@ fn no_lock_of_the_tenants_stands_in_the_way() {
         &db.url,
         &format!("BEGIN; LOCK TABLE {}.trades IN ACCESS EXCLUSIVE MODE", made.schema),
     );
-    freeze(&db, "acme");
-    drop((held, admins));
+    let pid = db.value(&format!(
+        "SELECT pid FROM pg_stat_activity WHERE usename = '{}'",
+        made.role
+    ));
+    let notes = freeze(&db, "acme").notes;
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(
+        notes[0].contains(&format!("open (process {pid}) may go on writing")),
+        "{notes:?}"
+    );
+    held.run("ROLLBACK");
+    drop(admins);
+    thaw(&db, "acme");
+    assert_eq!(freeze(&db, "acme").notes, Vec::<String>::new());
 }
 
 /// An admin who is no superuser, but a member of the owner.

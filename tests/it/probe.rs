@@ -120,6 +120,12 @@ struct Hole {
 /// {v} the victim's schema, {a} the attacker's; roles end in _user.
 const HOLES: &[Hole] = &[
     Hole {
+        name: "frozen in the registry alone",
+        apply: "UPDATE tenantctl.tenants SET writes_frozen_at = now() WHERE schema_name = '{a}'",
+        undo: "UPDATE tenantctl.tenants SET writes_frozen_at = NULL WHERE schema_name = '{a}'",
+        found: &[("probe_frozen", "globex", "table {a}.trades")],
+    },
+    Hole {
         name: "usage alone",
         apply: "GRANT USAGE ON SCHEMA {v} TO {a}_user",
         undo: "REVOKE USAGE ON SCHEMA {v} FROM {a}_user",
