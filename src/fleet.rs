@@ -136,6 +136,8 @@ impl<W: Work> Worker<W> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.workers -= 1;
         for item in std::iter::once(item).chain(queue.waiting.drain(..)) {
+            let failures = self.work.connector().failures();
+            failures.note(W::OPERATION, Some(W::id(&item)), error);
             let _ = self.sender.send((W::id(&item).clone(), Err(error.clone())));
         }
     }

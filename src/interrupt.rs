@@ -40,6 +40,12 @@ impl Interrupt {
         *self.0.borrow() > 0
     }
 
+    /// Waits until the process is asked to stop once more than it was by now.
+    pub async fn again(&self) {
+        let now = *self.0.borrow();
+        self.times(now.saturating_add(1)).await;
+    }
+
     /// Waits until the process was asked to stop this many times.
     pub async fn times(&self, n: u8) {
         let mut receiver = self.0.clone();

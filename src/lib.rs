@@ -71,12 +71,18 @@ use ui::Ui;
 pub async fn run(cli: Cli, interrupt: Interrupt) -> u8 {
     ui::log::install(&cli.global);
     let ui = Ui::new(&cli.global);
-    match commands::dispatch(&cli, &ui, &interrupt).await {
+    let mut critical = None;
+    let result = commands::dispatch(&cli, &ui, &interrupt, &mut critical).await;
+    let code = match result {
         Ok(_) if interrupt.requested() => ErrorKind::Interrupted.exit_code(),
         Ok(status) => status.code(),
         Err(error) => {
             ui.error(&error);
             error.kind().exit_code()
         }
+    };
+    if let Some(critical) = critical {
+        critical.tell(&ui, &interrupt).await;
     }
+    code
 }

@@ -227,6 +227,8 @@ impl Run {
     fn fail_all(&self, tenant: TenantId, error: &Error) {
         let waiting: Vec<TenantId> = self.state().waiting.drain(..).collect();
         for tenant in std::iter::once(tenant).chain(waiting) {
+            let failures = self.writer.connector.failures();
+            failures.note("backup", Some(&tenant), error);
             let _ = self.sender.send((tenant, Err(error.clone())));
         }
     }

@@ -19,6 +19,7 @@ pub mod show;
 pub mod validate;
 
 use std::future::Future;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -26,6 +27,8 @@ use crate::bench::triggers::Subject;
 use crate::cli::{AuditCommand, BenchCommand, Cli, Command, OutputFormat};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
+use crate::notify::Notifier;
+use crate::pg::record::Failures;
 use crate::plan::Plan;
 use crate::settings::Settings;
 use crate::ui::{Render, Ui};
@@ -78,11 +81,48 @@ impl Status {
     }
 }
 
-/// Runs the command.
+/// The critical errors of a command, of single tenants too, which are told to the receiver of alerts once it has ended.
+pub struct Critical {
+    notifier: Notifier,
+    failures: Arc<Failures>,
+    /// Whether those of tenants are told: a benchmark's tenants are nobody's.
+    of_tenants: bool,
+}
+
+impl Critical {
+    /// None where there is no receiver.
+    fn new(command: &Command, settings: &Settings) -> Option<Self> {
+        let url = settings.alert_url()?;
+        let database = settings.connector.info().dbname.clone();
+        Some(Self {
+            notifier: Notifier::new(Some(url), settings.config.alerts.clone(), database),
+            failures: Arc::clone(settings.connector.failures()),
+            of_tenants: !matches!(command, Command::Bench(_)),
+        })
+    }
+
+    /// Posts them, within `alerts.timeout_s` and until the user asks to stop. What cannot be told is a warning.
+    pub async fn tell(self, ui: &Ui, interrupt: &Interrupt) {
+        let mut noted = self.failures.take();
+        if !self.of_tenants {
+            noted.first.retain(|failure| failure.tenant_id.is_none());
+            noted.more.clear();
+        }
+        let told = tokio::select! {
+            told = self.notifier.errors(noted) => told,
+            () = interrupt.again() => return,
+        };
+        for warning in &told.warnings {
+            ui.warn(warning);
+        }
+    }
+}
+
+/// Runs the command; what it leaves in `critical` is to be told once the user has seen how it ended.
 ///
 /// # Errors
 /// Whatever made the command fail as a whole; it is in the operation log by then, if that could be reached.
-pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt) -> Result<Status> {
+pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt, critical: &mut Option<Critical>) -> Result<Status> {
     if cli.global.output == OutputFormat::Prometheus && !matches!(cli.command, Command::Metrics(_)) {
         return Err(
             Error::usage(format!("{} has no output for Prometheus", cli.command.name()))
@@ -103,6 +143,7 @@ pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt) -> Result<Statu
         ui,
         interrupt,
     };
+    *critical = Critical::new(&cli.command, &ctx.settings);
     for warning in &ctx.settings.connector.info().warnings {
         ui.warn(warning);
     }

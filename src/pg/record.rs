@@ -1,14 +1,79 @@
-//! Writes failures into the registry's operation log, as long as the server can be reached.
+//! Writes failures into the registry's operation log, as long as the server can be reached, and keeps the critical ones
+//! for whoever tells the outside world of them.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::session::{Connector, Session};
 use super::sql::Sql;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Severity};
 use crate::tenant::TenantId;
 
 /// How long a failing command may take longer for the sake of the log.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// So many critical failures of a command are kept; the rest is counted.
+const KEPT: usize = 100;
+
+/// A critical failure of an operation.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The name in the operation log.
+    pub operation: &'static str,
+    /// The tenant; none where the command failed as a whole.
+    pub tenant_id: Option<TenantId>,
+    /// What went wrong.
+    pub error: Error,
+}
+
+/// Critical failures.
+#[derive(Debug, Default)]
+pub struct Noted {
+    /// The first ones, as they came.
+    pub first: Vec<Failure>,
+    /// How many more there were, by operation.
+    pub more: BTreeMap<&'static str, usize>,
+}
+
+impl Noted {
+    /// Whether there were none.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+}
+
+/// The critical failures of a command, as they happen. All connectors that stem from one have it in common.
+#[derive(Debug, Default)]
+pub struct Failures(Mutex<Noted>);
+
+impl Failures {
+    /// Keeps a failure, if it is critical and not yet known.
+    pub fn note(&self, operation: &'static str, tenant_id: Option<&TenantId>, error: &Error) {
+        if error.kind().severity() != Severity::Critical {
+            return;
+        }
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |f: &Failure| f.error.id() == error.id() && f.tenant_id.as_ref() == tenant_id;
+        if noted.first.iter().any(same) {
+            return;
+        }
+        if noted.first.len() < KEPT {
+            noted.first.push(Failure {
+                operation,
+                tenant_id: tenant_id.cloned(),
+                error: error.clone(),
+            });
+        } else {
+            *noted.more.entry(operation).or_default() += 1;
+        }
+    }
+
+    /// Hands them over.
+    pub fn take(&self) -> Noted {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// Records a failure, on the session at hand if it still works, else on a new one. Never fails: the error itself
 /// matters more, and the log line on stderr has it too.
@@ -19,6 +84,7 @@ pub async fn failure(
     tenant_id: Option<&TenantId>,
     error: &Error,
 ) {
+    connector.failures().note(operation, tenant_id, error);
     // Nothing was asked of a server, or there is no registry to write to.
     if matches!(
         error.kind(),
@@ -67,4 +133,36 @@ VALUES (",
     .text(", ")
     .literal(env!("CARGO_PKG_VERSION"))
     .text(")")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn critical_failures_are_kept_once_and_within_bounds() {
+        let failures = Failures::default();
+        let critical = || Error::new(ErrorKind::Timeout, "ran out of time");
+        let tenant = |n: usize| format!("t{n}").parse::<TenantId>().expect("a tenant id");
+        failures.note(
+            "provision",
+            Some(&tenant(0)),
+            &Error::new(ErrorKind::Duplicate, "exists"),
+        );
+        failures.note("provision", None, &Error::new(ErrorKind::Connection, "gone"));
+        assert!(failures.take().is_empty());
+        let same = critical();
+        for _ in 0..2 {
+            failures.note("provision", Some(&tenant(0)), &same);
+        }
+        failures.note("provision", Some(&tenant(1)), &same);
+        for n in 2..1000 {
+            failures.note("provision", Some(&tenant(n)), &critical());
+        }
+        failures.note("backup prune", Some(&tenant(0)), &critical());
+        let noted = failures.take();
+        assert_eq!(noted.first.len(), KEPT);
+        assert_eq!(noted.more, [("provision", 900), ("backup prune", 1)].into());
+        assert!(failures.take().is_empty());
+    }
 }

@@ -11,6 +11,7 @@ use tokio_postgres::{CancelToken, Client, NoTls, SimpleQueryMessage, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::conninfo::{ConnInfo, TargetSessionAttrs};
+use super::record::Failures;
 use super::sql::Sql;
 use super::{sqlstate, tls};
 use crate::error::{Error, ErrorKind, Result};
@@ -64,6 +65,7 @@ pub struct Connector {
     application: Arc<str>,
     limits: SessionLimits,
     discreet: bool,
+    failures: Arc<Failures>,
 }
 
 impl Connector {
@@ -74,7 +76,13 @@ impl Connector {
             application: application.into(),
             limits,
             discreet: false,
+            failures: Arc::default(),
         }
+    }
+
+    /// The critical failures of whatever works with this connector or one made from it.
+    pub fn failures(&self) -> &Arc<Failures> {
+        &self.failures
     }
 
     /// The same, but its sessions keep their statements out of the server's log and statistics as far as the login may
@@ -428,7 +436,7 @@ impl Session {
     }
 
     /// Gives the session up: what it was asked last may still be running.
-    pub(in crate::pg) fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
     }
 
