@@ -755,6 +755,18 @@ pub enum MetricsCommand {
     Report(MetricsReportArgs),
 }
 
+impl MetricsCommand {
+    /// The name as typed.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Serve(_) => "serve",
+            Self::Rules => "rules",
+            Self::Dashboard => "dashboard",
+            Self::Report(_) => "report",
+        }
+    }
+}
+
 /// Arguments of `metrics serve`.
 #[derive(Debug, Args)]
 pub struct MetricsServeArgs {

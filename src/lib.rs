@@ -63,6 +63,7 @@ pub mod ui;
 pub mod validate;
 
 use cli::Cli;
+use commands::Status;
 use error::ErrorKind;
 use interrupt::Interrupt;
 use ui::Ui;
@@ -74,6 +75,7 @@ pub async fn run(cli: Cli, interrupt: Interrupt) -> u8 {
     let mut critical = None;
     let result = commands::dispatch(&cli, &ui, &interrupt, &mut critical).await;
     let code = match result {
+        Ok(Status::Stopped) => Status::Stopped.code(),
         Ok(_) if interrupt.requested() => ErrorKind::Interrupted.exit_code(),
         Ok(status) => status.code(),
         Err(error) => {

@@ -11,9 +11,9 @@ use serde::Deserialize;
 use tokio::process::Command;
 use tokio_postgres::types::Type;
 
-use super::Figure;
 use super::folder::{self, Folder};
 use super::program::{self, Cost};
+use super::{Figure, median};
 use crate::backup::pg_dump::PgDump;
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
@@ -136,16 +136,6 @@ impl Runs {
 
     fn median(&self) -> f64 {
         median(&self.seconds)
-    }
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    match sorted.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => sorted[n / 2],
-        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Measurements: workloads, histograms, results against targets.
 
 pub mod backup;
+pub mod exporter;
 pub mod folder;
 pub mod program;
 pub mod provisioning;
@@ -94,6 +95,17 @@ impl Latencies {
     /// The largest, in milliseconds.
     pub fn max(&self) -> f64 {
         self.0.max() as f64 / 1000.0
+    }
+}
+
+/// The middle of some values; not a number without any.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
     }
 }
 

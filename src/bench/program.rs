@@ -83,14 +83,16 @@ fn peak_memory(pid: u32) -> Option<u64> {
     Some(own_peak(pid)? + forked.sum::<u64>())
 }
 
-fn own_peak(pid: u32) -> Option<u64> {
+/// The largest resident size that a process has had, in bytes; none where the system has no `/proc`.
+pub(super) fn own_peak(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib << 10)
 }
 
-fn end_of(log: &Path) -> String {
+/// The end of what a program has complained of.
+pub(super) fn end_of(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let skip = text.chars().count().saturating_sub(COMPLAINT_MAX_CHARS);

@@ -64,6 +64,8 @@ impl Render for Plans {
 pub enum Status {
     /// All done.
     Done,
+    /// It ran until it was asked to stop, as it should: Ctrl-C and SIGTERM are its way to end.
+    Stopped,
     /// Some of many failed, or there are findings.
     Partly,
     /// Everything that was asked for failed in the same class.
@@ -74,7 +76,7 @@ impl Status {
     /// The exit code.
     pub fn code(self) -> u8 {
         match self {
-            Self::Done => 0,
+            Self::Done | Self::Stopped => 0,
             Self::Partly => 1,
             Self::Failed(kind) => kind.exit_code(),
         }

@@ -1,1 +1,604 @@
-//! Serves the metrics over HTTP.
+//! Measures for whoever scrapes: once however many ask, never twice at a time, and with an answer even when the
+//! database has none.
+//!
+//! There are three parts, each with its own clock and its own session: `activity` is measured when somebody asks and the
+//! last measurement is too old, `sizes` and `business` go on in the background. Every measurement of `activity` takes in
+//! what the other two have found last, is judged, told and made into text, of which every scrape gets the same bytes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::sync::{Notify, watch};
+
+use super::collect::{self, Sizes, collect};
+use super::durations::Durations;
+use super::exposition::{self, Exposition};
+use super::limits::{self, Criteria};
+use super::{Database, Fleet, Usage, statements};
+use crate::catalog::foundation;
+use crate::catalog::tenants::{self, TenantRow};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pg::session::{Connector, Session};
+
+/// The longest that a scrape waits for a measurement before it takes the samples of the one before.
+const WAIT: Duration = Duration::from_secs(1);
+/// The longest that it waits while there are none, or none with sizes.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+/// The longest that a measurement of the activity may take: then it is cancelled, and the database counts as away.
+const ACTIVITY_DEADLINE: Duration = Duration::from_secs(20);
+/// The same for sizes, and for the business queries of all tenants.
+const SIZES_DEADLINE: Duration = Duration::from_secs(300);
+const BUSINESS_DEADLINE: Duration = Duration::from_secs(1800);
+/// For so long samples are served after the last measurement; those of a part with a slow clock for three turns of it.
+const KEEP: Duration = Duration::from_secs(300);
+/// A part with a slow clock that failed is measured again after this time.
+const RETRY: Duration = Duration::from_secs(10);
+/// Telling the alerts has a limit of its own; this one is for when that fails.
+const TELL_DEADLINE: Duration = Duration::from_secs(120);
+/// A session is replaced after so many measurements or this time: a backend's caches grow with all that it has seen.
+const RECYCLE_AFTER: u32 = 200;
+const RECYCLE_AGE: Duration = Duration::from_secs(1800);
+
+/// What is measured, and how often.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What all measurements have in common; each part takes its own sizes and business queries of it.
+    pub collect: collect::Options,
+    /// For how long the activity is good.
+    pub every: Duration,
+    /// For how long sizes are good.
+    pub sizes_every: Duration,
+    /// For how long business metrics are good; none: they are left out.
+    pub business_every: Option<Duration>,
+    /// How many tenants get the histogram of query durations.
+    pub max_tenants_detailed: usize,
+    /// What alerts are judged by.
+    pub criteria: Criteria,
+}
+
+/// Tells somebody of the alerts of a fleet.
+#[async_trait]
+pub trait Tell: Send + Sync {
+    /// Tells what fires, and what no longer does.
+    ///
+    /// # Errors
+    /// When it could not be told; the next measurement tells it again.
+    async fn tell(&self, fleet: &Fleet) -> Result<()>;
+}
+
+/// The exporter's own figures.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Whether the last measurement succeeded.
+    pub up: bool,
+    /// Scrapes that were answered.
+    pub scrapes: u64,
+    /// Times that alerts could not be told.
+    pub notification_errors: u64,
+    /// The parts that are measured.
+    pub parts: Vec<PartState>,
+}
+
+/// The figures of a part.
+#[derive(Clone, Debug, Default)]
+pub struct PartState {
+    /// `activity`, `sizes` or `business`.
+    pub name: &'static str,
+    /// How old its samples are; none: there are none.
+    pub age: Option<Duration>,
+    /// How long its last measurement took.
+    pub duration: Option<Duration>,
+    /// For how long a measurement is good.
+    pub interval: Duration,
+    /// Measurements that ended.
+    pub measurements: u64,
+    /// Those of them that failed.
+    pub errors: u64,
+}
+
+/// A part that is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Activity,
+    Sizes,
+    Business,
+}
+
+impl Part {
+    const ALL: [Self; 3] = [Self::Activity, Self::Sizes, Self::Business];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Activity => "activity",
+            Self::Sizes => "sizes",
+            Self::Business => "business",
+        }
+    }
+
+    fn deadline(self) -> Duration {
+        match self {
+            Self::Activity => ACTIVITY_DEADLINE,
+            Self::Sizes => SIZES_DEADLINE,
+            Self::Business => BUSINESS_DEADLINE,
+        }
+    }
+}
+
+/// How measuring a part goes.
+#[derive(Debug, Default)]
+struct Record {
+    running: bool,
+    /// Once more when it has ended: there is something new to take in.
+    again: bool,
+    /// When the last one began.
+    began: Option<Instant>,
+    duration: Option<Duration>,
+    measurements: u64,
+    errors: u64,
+    /// Why the last one failed; none: it did not.
+    error: Option<Error>,
+}
+
+/// What all who ask share.
+#[derive(Default)]
+struct Shared {
+    scrapes: u64,
+    notification_errors: u64,
+    stopping: bool,
+    records: [Record; 3],
+    /// What is served, and when it was measured.
+    text: Option<(Arc<Exposition>, Instant)>,
+    /// Whether what is served has sizes, or they could not be had.
+    complete: bool,
+    sizes: Option<Found<Database>>,
+    business: Option<Found<BTreeMap<String, Option<f64>>>>,
+}
+
+/// What a part has found, by schema, and when.
+struct Found<T> {
+    by_schema: HashMap<String, T>,
+    measured: Instant,
+}
+
+impl Shared {
+    fn record(&mut self, part: Part) -> &mut Record {
+        &mut self.records[part as usize]
+    }
+}
+
+/// A session that is kept between measurements.
+struct Kept {
+    session: Session,
+    opened: Instant,
+    used: u32,
+}
+
+/// What a scrape gets.
+pub struct Answer {
+    /// The samples of tenants and database; none: there are none that are young enough.
+    pub fleet: Option<Arc<Exposition>>,
+    /// The exporter's own.
+    pub own: Exposition,
+}
+
+/// Measures, and keeps what it has found.
+pub struct Exporter {
+    connector: Connector,
+    options: Options,
+    tell: Option<Box<dyn Tell>>,
+    shared: Mutex<Shared>,
+    /// Counts the measurements that have ended.
+    ended: watch::Sender<u64>,
+    /// What is to be measured, by part.
+    wanted: [Notify; 3],
+    untold: Mutex<Option<Fleet>>,
+    judged: Notify,
+    session: Mutex<Option<Kept>>,
+    durations: Mutex<Durations>,
+}
+
+impl Exporter {
+    /// An exporter that has not measured anything yet.
+    pub fn new(connector: Connector, options: Options, tell: Option<Box<dyn Tell>>) -> Arc<Self> {
+        Arc::new(Self {
+            durations: Mutex::new(Durations::new(options.max_tenants_detailed)),
+            connector,
+            options,
+            tell,
+            shared: Mutex::default(),
+            ended: watch::channel(0).0,
+            wanted: Default::default(),
+            untold: Mutex::default(),
+            judged: Notify::new(),
+            session: Mutex::default(),
+        })
+    }
+
+    /// Measures what is asked for and what has a clock of its own, and tells the alerts, until the future is dropped.
+    pub async fn run(self: &Arc<Self>) {
+        let business = async {
+            if let Some(every) = self.options.business_every
+                && !self.options.collect.business.is_empty()
+            {
+                tokio::join!(self.work(Part::Business), self.keep_measuring(Part::Business, every));
+            }
+        };
+        self.start(Part::Activity);
+        tokio::join!(
+            self.work(Part::Activity),
+            self.work(Part::Sizes),
+            self.keep_measuring(Part::Sizes, self.options.sizes_every),
+            business,
+            self.keep_telling(),
+        );
+    }
+
+    async fn keep_measuring(&self, part: Part, every: Duration) {
+        loop {
+            let mut ended = self.ended.subscribe();
+            self.start(part);
+            while self.shared().record(part).running && ended.changed().await.is_ok() {}
+            let failed = self.shared().record(part).error.is_some();
+            tokio::time::sleep(if failed { every.min(RETRY) } else { every }).await;
+        }
+    }
+
+    /// Lets nobody wait any longer.
+    pub fn stop(&self) {
+        self.shared().stopping = true;
+        self.ended.send_modify(|count| *count += 1);
+    }
+
+    /// What a scrape gets; measures first where that is due.
+    ///
+    /// # Errors
+    /// When the text cannot be put together.
+    pub async fn scrape(&self) -> Result<Answer> {
+        self.refresh().await;
+        let mut shared = self.shared();
+        shared.scrapes += 1;
+        let fleet = self.served(&mut shared);
+        let state = self.state(&shared);
+        drop(shared);
+        Ok(Answer {
+            fleet,
+            own: Exposition::new(exposition::state_text(&state)?),
+        })
+    }
+
+    /// Whether what is served is good; else why not.
+    ///
+    /// # Errors
+    /// When the last measurement failed or is too old.
+    pub async fn ready(&self) -> std::result::Result<(), String> {
+        self.refresh().await;
+        let mut shared = self.shared();
+        if let Some(error) = &shared.record(Part::Activity).error {
+            return Err(format!("the last measurement failed: {error}"));
+        }
+        match self.served(&mut shared) {
+            Some(_) => Ok(()),
+            None => Err("nothing has been measured for some minutes".to_owned()),
+        }
+    }
+
+    /// The samples of the last measurement, as long as they are not too old to be of use.
+    fn served(&self, shared: &mut Shared) -> Option<Arc<Exposition>> {
+        let keep = KEEP.max(3 * self.interval(Part::Activity));
+        shared.text.take_if(|(_, measured)| measured.elapsed() > keep);
+        shared.text.as_ref().map(|(text, _)| Arc::clone(text))
+    }
+
+    /// Measures where that is due, and waits a little for what is going on.
+    async fn refresh(&self) {
+        let mut ended = self.ended.subscribe();
+        let (due, complete) = {
+            let mut shared = self.shared();
+            let began = shared.record(Part::Activity).began;
+            let due = began.is_none_or(|began| began.elapsed() >= self.options.every);
+            (due, shared.complete)
+        };
+        if due {
+            self.start(Part::Activity);
+        }
+        // Nothing that is complete yet: whoever asks first had better wait than get half of it.
+        let wait = if complete { WAIT } else { FIRST_WAIT };
+        let done = || {
+            let mut shared = self.shared();
+            let (complete, stopping) = (shared.complete, shared.stopping);
+            let activity = shared.record(Part::Activity);
+            stopping || (!activity.running && (complete || activity.error.is_some()))
+        };
+        let measured = async { while !done() && ended.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(wait, measured).await;
+    }
+
+    /// Has a part measured, unless that is going on.
+    fn start(&self, part: Part) {
+        let mut shared = self.shared();
+        let record = shared.record(part);
+        if !record.running {
+            record.running = true;
+            record.began = Some(Instant::now());
+            self.wanted[part as usize].notify_one();
+        }
+    }
+
+    /// Measures a part whenever that is wanted.
+    async fn work(self: &Arc<Self>, part: Part) {
+        loop {
+            self.wanted[part as usize].notified().await;
+            let began = Instant::now();
+            let result = match self.measure(part).await {
+                Ok(fleet) => self.take_over(part, fleet, began).await,
+                Err(error) => Err(error),
+            };
+            self.ended(part, began, result);
+        }
+    }
+
+    fn ended(&self, part: Part, began: Instant, result: Result<()>) {
+        let mut shared = self.shared();
+        let record = shared.record(part);
+        record.running = false;
+        record.duration = Some(began.elapsed());
+        record.measurements += 1;
+        let was = record.error.take();
+        match result {
+            // Once when it begins and once when it is over.
+            Ok(()) if was.is_some() => tracing::warn!("{} is measured again", part.name()),
+            Ok(()) => {}
+            Err(error) => {
+                record.errors += 1;
+                if was.is_none_or(|was| was.kind() != error.kind()) {
+                    tracing::warn!(%error, cause = error.cause(), "cannot measure {}", part.name());
+                }
+                record.error = Some(error);
+            }
+        }
+        // What the others have found goes out with the activity.
+        let activity = shared.record(Part::Activity);
+        let start = match part {
+            Part::Activity => std::mem::take(&mut activity.again),
+            Part::Sizes | Part::Business => {
+                activity.again = activity.running;
+                !activity.running
+            }
+        };
+        drop(shared);
+        if start {
+            self.start(Part::Activity);
+        }
+        self.ended.send_modify(|count| *count += 1);
+    }
+
+    async fn measure(&self, part: Part) -> Result<Fleet> {
+        // A session of the activity's is kept; those of the others are needed seldom, and grow.
+        let mut kept = match part {
+            Part::Activity => lock(&self.session).take(),
+            Part::Sizes | Part::Business => None,
+        };
+        let had_one = kept.is_some();
+        let deadline = tokio::time::Instant::now() + part.deadline();
+        let mut measured = tokio::time::timeout_at(deadline, self.measure_with(part, &mut kept)).await;
+        // It was kept from before a restart: that must not cost anybody a sample.
+        if had_one && matches!(&measured, Ok(Err(error)) if error.kind() == ErrorKind::Connection) {
+            kept = None;
+            measured = tokio::time::timeout_at(deadline, self.measure_with(part, &mut kept)).await;
+        }
+        match measured {
+            Ok(measured) => {
+                if part == Part::Activity && measured.is_ok() {
+                    *lock(&self.session) = kept;
+                }
+                measured
+            }
+            Err(_) => {
+                if let Some(kept) = &kept {
+                    kept.session.cancel().await;
+                }
+                Err(
+                    Error::new(ErrorKind::Timeout, format!("measuring {} took too long", part.name()))
+                        .with_cause(format!("the limit is {} s", part.deadline().as_secs())),
+                )
+            }
+        }
+    }
+
+    async fn measure_with(&self, part: Part, kept: &mut Option<Kept>) -> Result<Fleet> {
+        kept.take_if(|kept| {
+            kept.session.is_closed() || kept.used >= RECYCLE_AFTER || kept.opened.elapsed() >= RECYCLE_AGE
+        });
+        let kept = match kept {
+            Some(kept) => kept,
+            None => {
+                let session = self.connector.connect().await?;
+                foundation::require_registry(&session).await?;
+                kept.insert(Kept {
+                    session,
+                    opened: Instant::now(),
+                    used: 0,
+                })
+            }
+        };
+        kept.used += 1;
+        let session = &kept.session;
+        let tenants = tenants::list(session, None).await?;
+        let mut options = self.options.collect.clone();
+        if part != Part::Sizes {
+            options.sizes = Sizes::None;
+        }
+        if part != Part::Business {
+            options.business = Vec::new();
+        }
+        let mut fleet = collect(&self.connector, session, &tenants, &options).await?;
+        if part == Part::Activity {
+            // All else is of use without them.
+            if let Err(error) = self.count_queries(session, &tenants).await {
+                fleet.unknown.push(format!("durations of queries: {error}"));
+            }
+        }
+        Ok(fleet)
+    }
+
+    /// Counts the queries since the last time.
+    async fn count_queries(&self, session: &Session, tenants: &[TenantRow]) -> Result<()> {
+        let Some(counters) = statements::counters(session).await? else {
+            return Ok(());
+        };
+        let unknown = lock(&self.durations).without_type(&counters);
+        if !unknown.is_empty() {
+            let types = statements::types(session, &unknown).await?;
+            lock(&self.durations).learn(types);
+        }
+        let schemas = tenants
+            .iter()
+            .map(|t| (t.role_name.clone(), t.schema_name.to_string()))
+            .collect();
+        lock(&self.durations).count(&counters, &schemas);
+        Ok(())
+    }
+
+    /// Keeps what a part has found; that of the activity goes out.
+    async fn take_over(self: &Arc<Self>, part: Part, fleet: Fleet, measured: Instant) -> Result<()> {
+        let tenants = || fleet.tenants.iter();
+        match part {
+            Part::Activity => return self.publish(fleet, measured).await,
+            Part::Sizes => {
+                let by_schema = tenants().map(|t| (t.schema_name.clone(), t.database.clone())).collect();
+                self.shared().sizes = Some(Found { by_schema, measured });
+            }
+            Part::Business => {
+                let by_schema = tenants().map(|t| (t.schema_name.clone(), t.business.clone())).collect();
+                self.shared().business = Some(Found { by_schema, measured });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what the other parts have found, judges it, makes it into text, and has it told.
+    async fn publish(self: &Arc<Self>, mut fleet: Fleet, measured: Instant) -> Result<()> {
+        let (capacity, complete) = {
+            let mut shared = self.shared();
+            self.take_in(&mut shared, &mut fleet);
+            let length = shared.text.as_ref().map_or(0, |(text, _)| text.len());
+            let sizes = shared.record(Part::Sizes);
+            (length + length / 16, sizes.measurements > 0)
+        };
+        let exporter = Arc::clone(self);
+        // Ten thousand tenants are some tenths of a second of work.
+        let written = tokio::task::spawn_blocking(move || {
+            limits::judge(&mut fleet, &exporter.options.criteria);
+            let text = exposition::fleet_text(&fleet, &lock(&exporter.durations), capacity)?;
+            Ok((Exposition::new(text), fleet))
+        });
+        let (text, fleet) = written
+            .await
+            .map_err(|e| Error::new(ErrorKind::Unknown, "cannot write the metrics").with_cause(e))??;
+        {
+            let mut shared = self.shared();
+            shared.text = Some((Arc::new(text), measured));
+            shared.complete |= complete;
+        }
+        if self.tell.is_some() {
+            // One that nobody has been told of yet is out of date.
+            *lock(&self.untold) = Some(fleet);
+            self.judged.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Tells whatever has been judged last, one after the other.
+    async fn keep_telling(&self) {
+        let Some(tell) = &self.tell else { return };
+        loop {
+            self.judged.notified().await;
+            let Some(fleet) = lock(&self.untold).take() else {
+                continue;
+            };
+            let told = match tokio::time::timeout(TELL_DEADLINE, tell.tell(&fleet)).await {
+                Ok(told) => told,
+                Err(_) => Err(Error::new(ErrorKind::Timeout, "telling the alerts took too long")),
+            };
+            if let Err(error) = told {
+                self.shared().notification_errors += 1;
+                tracing::warn!(%error, cause = error.cause(), "alerts were not told");
+            }
+        }
+    }
+
+    /// Puts the last sizes and business metrics into a fleet that was measured without.
+    fn take_in(&self, shared: &mut Shared, fleet: &mut Fleet) {
+        let too_old = |part, measured: Instant| measured.elapsed() > KEEP.max(3 * self.interval(part));
+        shared.sizes.take_if(|found| too_old(Part::Sizes, found.measured));
+        shared.business.take_if(|found| too_old(Part::Business, found.measured));
+        for tenant in &mut fleet.tenants {
+            if let Some(found) = shared.sizes.as_ref().and_then(|s| s.by_schema.get(&tenant.schema_name)) {
+                tenant.database.size_bytes = found.size_bytes;
+                tenant.database.size_source.clone_from(&found.size_source);
+                if let Some(usage) = tenant.limits.get_mut("schema_size") {
+                    *usage = Usage::of(found.size_bytes.map(|bytes| bytes as f64), usage.max);
+                }
+            }
+            if let Some(found) = shared
+                .business
+                .as_ref()
+                .and_then(|b| b.by_schema.get(&tenant.schema_name))
+            {
+                tenant.business.clone_from(found);
+            }
+        }
+    }
+
+    fn state(&self, shared: &Shared) -> State {
+        let age = |part| {
+            let measured = match part {
+                Part::Activity => shared.text.as_ref().map(|(_, measured)| *measured),
+                Part::Sizes => shared.sizes.as_ref().map(|found| found.measured),
+                Part::Business => shared.business.as_ref().map(|found| found.measured),
+            };
+            measured.map(|measured| measured.elapsed())
+        };
+        let activity = &shared.records[Part::Activity as usize];
+        let wanted = |part: &Part| *part != Part::Business || self.options.business_every.is_some();
+        State {
+            up: activity.measurements > 0 && activity.error.is_none(),
+            scrapes: shared.scrapes,
+            notification_errors: shared.notification_errors,
+            parts: Part::ALL
+                .into_iter()
+                .filter(wanted)
+                .map(|part| {
+                    let record = &shared.records[part as usize];
+                    PartState {
+                        name: part.name(),
+                        age: age(part),
+                        duration: record.duration,
+                        interval: self.interval(part),
+                        measurements: record.measurements,
+                        errors: record.errors,
+                    }
+                })
+                .collect(),
+        }
+    }
+
+    fn interval(&self, part: Part) -> Duration {
+        match part {
+            Part::Activity => self.options.every,
+            Part::Sizes => self.options.sizes_every,
+            Part::Business => self.options.business_every.unwrap_or_default(),
+        }
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        lock(&self.shared)
+    }
+}
+
+/// What a lock protects here is whole whenever it is let go.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

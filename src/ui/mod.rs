@@ -2,6 +2,7 @@
 
 pub mod log;
 pub mod progress;
+pub mod screen;
 pub mod table;
 
 use std::io::{IsTerminal, Write};
@@ -203,6 +204,11 @@ impl Ui {
         paint(self.color, "31", text)
     }
 
+    /// What needs a look on stdout.
+    pub fn caution(&self, text: &str) -> String {
+        paint(self.color, "33", text)
+    }
+
     /// Less important text on stdout.
     pub fn dim(&self, text: &str) -> String {
         paint(self.color, "2", text)
@@ -335,6 +341,44 @@ pub fn bytes(bytes: u64) -> String {
     }
 }
 
+/// A span of time for people, in the unit that fits it: `45 s`, `12 min`, `3.2 h`, `4.1 d`.
+pub fn span(seconds: f64) -> String {
+    match seconds.max(0.0) {
+        s if s < 99.5 => format!("{s:.0} s"),
+        s if s < 99.5 * 60.0 => format!("{:.0} min", s / 60.0),
+        s if s < 72.0 * 3600.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.1} d", s / 86_400.0),
+    }
+}
+
+/// A number for people, its thousands apart: `1,234,567`. Fractions keep two digits.
+pub fn grouped(number: f64) -> String {
+    if !number.is_finite() {
+        return number.to_string();
+    }
+    let text = if number.fract() == 0.0 {
+        format!("{number:.0}")
+    } else {
+        format!("{number:.2}")
+    };
+    let (whole, fraction) = text
+        .split_once('.')
+        .map_or((text.as_str(), None), |(w, f)| (w, Some(f)));
+    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
+    let mut grouped = String::from(sign);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    if let Some(fraction) = fraction {
+        grouped.push('.');
+        grouped.push_str(fraction);
+    }
+    grouped
+}
+
 /// `1 tenant`, `2 tenants`.
 pub fn count(n: usize, noun: &str) -> String {
     if n == 1 {
@@ -362,5 +406,13 @@ mod tests {
         assert_eq!(plain_json("\"\u{9b}\"\n"), "\"\\u009b\"\n");
         assert_eq!(count(1, "tenant"), "1 tenant");
         assert_eq!(count(0, "tenant"), "0 tenants");
+        assert_eq!(
+            [span(45.2), span(720.0), span(11_520.0), span(360_000.0)],
+            ["45 s", "12 min", "3.2 h", "4.2 d"]
+        );
+        assert_eq!(
+            [grouped(0.0), grouped(-1_234_567.0), grouped(999.0), grouped(1234.5)],
+            ["0", "-1,234,567", "999", "1,234.50"]
+        );
     }
 }

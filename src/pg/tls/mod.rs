@@ -27,6 +27,12 @@ use self::verifier::Verifier;
 use crate::error::{Error, Result};
 use crate::pg::conninfo::{ConnInfo, SslMode, SslNegotiation, TlsVersion};
 
+/// Makes ring the provider of libraries that take the process's: without one, or with several compiled in, they panic.
+/// May be called again; whoever was first stays.
+pub fn install_provider() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// The TLS connector for one host; none if the connection is not to use TLS: a Unix socket, or `sslmode=disable`.
 ///
 /// # Errors
