@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use super::collect::{self, Sizes, collect};
 use super::durations::Durations;
 use super::exposition::{self, Exposition};
-use super::limits::{self, Criteria};
+use super::limits::{self, Criteria, Judged};
 use super::{Database, Fleet, Usage, statements};
 use crate::catalog::foundation;
 use crate::catalog::tenants::{self, TenantRow};
@@ -65,7 +65,7 @@ pub trait Tell: Send + Sync {
     ///
     /// # Errors
     /// When it could not be told; the next measurement tells it again.
-    async fn tell(&self, fleet: &Fleet) -> Result<()>;
+    async fn tell(&self, fleet: &Fleet, judged: Judged) -> Result<()>;
 }
 
 /// The exporter's own figures.
@@ -159,6 +159,8 @@ struct Shared {
 /// What a part has found, by schema, and when.
 struct Found<T> {
     by_schema: HashMap<String, T>,
+    /// What could not be measured, as sentences.
+    unknown: Vec<String>,
     measured: Instant,
 }
 
@@ -193,7 +195,7 @@ pub struct Exporter {
     ended: watch::Sender<u64>,
     /// What is to be measured, by part.
     wanted: [Notify; 3],
-    untold: Mutex<Option<Fleet>>,
+    untold: Mutex<Option<(Fleet, Judged)>>,
     judged: Notify,
     session: Mutex<Option<Kept>>,
     durations: Mutex<Durations>,
@@ -463,17 +465,23 @@ impl Exporter {
 
     /// Keeps what a part has found; that of the activity goes out.
     async fn take_over(self: &Arc<Self>, part: Part, fleet: Fleet, measured: Instant) -> Result<()> {
-        let tenants = || fleet.tenants.iter();
-        match part {
+        let Fleet { tenants, unknown, .. } = match part {
             Part::Activity => return self.publish(fleet, measured).await,
-            Part::Sizes => {
-                let by_schema = tenants().map(|t| (t.schema_name.clone(), t.database.clone())).collect();
-                self.shared().sizes = Some(Found { by_schema, measured });
-            }
-            Part::Business => {
-                let by_schema = tenants().map(|t| (t.schema_name.clone(), t.business.clone())).collect();
-                self.shared().business = Some(Found { by_schema, measured });
-            }
+            Part::Sizes | Part::Business => fleet,
+        };
+        let tenants = tenants.into_iter();
+        if part == Part::Sizes {
+            self.shared().sizes = Some(Found {
+                by_schema: tenants.map(|t| (t.schema_name, t.database)).collect(),
+                unknown,
+                measured,
+            });
+        } else {
+            self.shared().business = Some(Found {
+                by_schema: tenants.map(|t| (t.schema_name, t.business)).collect(),
+                unknown,
+                measured,
+            });
         }
         Ok(())
     }
@@ -490,11 +498,11 @@ impl Exporter {
         let exporter = Arc::clone(self);
         // Ten thousand tenants are some tenths of a second of work.
         let written = tokio::task::spawn_blocking(move || {
-            limits::judge(&mut fleet, &exporter.options.criteria);
+            let judged = limits::judge(&mut fleet, &exporter.options.criteria);
             let text = exposition::fleet_text(&fleet, &lock(&exporter.durations), capacity)?;
-            Ok((Exposition::new(text), fleet))
+            Ok((Exposition::new(text), (fleet, judged)))
         });
-        let (text, fleet) = written
+        let (text, judged) = written
             .await
             .map_err(|e| Error::new(ErrorKind::Unknown, "cannot write the metrics").with_cause(e))??;
         {
@@ -504,7 +512,7 @@ impl Exporter {
         }
         if self.tell.is_some() {
             // One that nobody has been told of yet is out of date.
-            *lock(&self.untold) = Some(fleet);
+            *lock(&self.untold) = Some(judged);
             self.judged.notify_one();
         }
         Ok(())
@@ -513,19 +521,24 @@ impl Exporter {
     /// Tells whatever has been judged last, one after the other.
     async fn keep_telling(&self) {
         let Some(tell) = &self.tell else { return };
+        let mut failing = false;
         loop {
             self.judged.notified().await;
-            let Some(fleet) = lock(&self.untold).take() else {
+            let Some((fleet, judged)) = lock(&self.untold).take() else {
                 continue;
             };
-            let told = match tokio::time::timeout(TELL_DEADLINE, tell.tell(&fleet)).await {
+            let told = match tokio::time::timeout(TELL_DEADLINE, tell.tell(&fleet, judged)).await {
                 Ok(told) => told,
                 Err(_) => Err(Error::new(ErrorKind::Timeout, "telling the alerts took too long")),
             };
-            if let Err(error) = told {
-                self.shared().notification_errors += 1;
-                tracing::warn!(%error, cause = error.cause(), "alerts were not told");
+            // Once when it begins, not with every scrape.
+            match &told {
+                Err(error) if !failing => tracing::warn!(%error, cause = error.cause(), "alerts were not told"),
+                Ok(()) if failing => tracing::warn!("alerts are told again"),
+                _ => {}
             }
+            failing = told.is_err();
+            self.shared().notification_errors += u64::from(failing);
         }
     }
 
@@ -548,6 +561,13 @@ impl Exporter {
                 .and_then(|b| b.by_schema.get(&tenant.schema_name))
             {
                 tenant.business.clone_from(found);
+            }
+        }
+        let of_sizes = shared.sizes.iter().flat_map(|found| &found.unknown);
+        let of_business = shared.business.iter().flat_map(|found| &found.unknown);
+        for sentence in of_sizes.chain(of_business) {
+            if !fleet.unknown.contains(sentence) {
+                fleet.unknown.push(sentence.clone());
             }
         }
     }

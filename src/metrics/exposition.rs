@@ -29,10 +29,9 @@ pub const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub const SERIES_PER_TENANT: usize = 36;
 
 /// The types of alerts that there are; those that do not fire are exposed as 0.
-const ALERT_TYPES: [&str; 12] = [
+const ALERT_TYPES: [&str; 11] = [
     "backup_failed",
     "backup_overdue",
-    "command_failed",
     "connection_limit",
     "portfolio_limit",
     "position_limit",
@@ -663,20 +662,6 @@ impl Page {
             Some(cluster.standbys.len() as f64),
         );
         self.standbys(fleet);
-        let mut failures = Family::new(gauge(
-            "tenantctl_failed_operations",
-            None,
-            "Operations on tenants that failed and that nobody has made good yet.",
-        ));
-        for operation in ["backup", "provision"] {
-            let failed = cluster.failures.iter().filter(|f| f.operation == operation);
-            failures.add(
-                Whose::NoLabels,
-                &[("operation", operation)],
-                Some(failed.count() as f64),
-            );
-        }
-        self.families.push(failures);
         self.host(fleet);
     }
 

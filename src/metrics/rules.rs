@@ -162,10 +162,10 @@ fn replicas(criteria: &Criteria, rules: &mut Vec<Rule>) {
 fn operations(rules: &mut Vec<Rule>) {
     rules.push(Rule {
         alert: "TenantctlOperationFailed",
-        expr: "tenantctl_failed_operations > 0".to_owned(),
+        expr: "tenantctl_alerts_firing{type=~\"backup_failed|provision_failed\"} > 0".to_owned(),
         lasting: "0s",
         severity: AlertSeverity::Critical,
-        summary: "{{ $labels.operation }} failed for {{ $value }} tenants".to_owned(),
+        summary: "{{ $value }} of {{ $labels.type }}".to_owned(),
         description: "Nobody has made it good yet; `tenantctl metrics --all` names the tenants and the errors."
             .to_owned(),
     });

@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
+use tokio::sync::Mutex;
+
 use crate::cli::{MetricsServeArgs, SizesArg};
 use crate::commands::{Context, Status};
+use crate::config::AlertPolicy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::collect::{self, Sizes};
 use crate::metrics::exporter::{Exporter, Options, Tell};
-use crate::metrics::limits::Criteria;
-use crate::metrics::{dashboard, http, rules};
+use crate::metrics::limits::{Criteria, Judged};
+use crate::metrics::{Fleet, dashboard, http, rules};
+use crate::notify::{Notifier, Scope};
+use crate::pg::session::{Connector, Session};
 
 /// How many queries of each tenant are measured one by one; the histogram counts them all.
 const TOP_QUERIES: usize = 0;
@@ -40,7 +46,7 @@ fn options(ctx: &Context<'_>, args: &MetricsServeArgs) -> Options {
             },
             business: config.metrics.business_queries.clone(),
             business_timeout: Duration::from_millis(u64::from(config.metrics.business_timeout_ms)),
-            lock_timeout: ctx.settings.lock_timeout(),
+            lock_timeout: ctx.settings.lock_timeout().min(super::LOCK_TIMEOUT),
             jobs: usize::from(args.jobs),
             top_queries: TOP_QUERIES,
             query_texts: false,
@@ -58,9 +64,47 @@ fn criteria(ctx: &Context<'_>) -> Criteria {
     Criteria::new(&ctx.settings.config, true)
 }
 
-/// Whoever is told of alerts.
-fn teller(_ctx: &Context<'_>, _args: &MetricsServeArgs) -> Option<Box<dyn Tell>> {
-    None
+/// Tells alerts to the receiver that is configured.
+struct Teller {
+    connector: Connector,
+    url: String,
+    policy: AlertPolicy,
+    /// Kept, as it is needed after every measurement.
+    session: Mutex<Option<Session>>,
+}
+
+/// None: nobody is to be told.
+fn teller(ctx: &Context<'_>, args: &MetricsServeArgs) -> Option<Box<dyn Tell>> {
+    let url = ctx.settings.alert_url().filter(|_| !args.no_notify)?;
+    Some(Box::new(Teller {
+        connector: ctx.settings.connector.clone(),
+        url,
+        policy: ctx.settings.config.alerts.clone(),
+        session: Mutex::default(),
+    }))
+}
+
+#[async_trait]
+impl Tell for Teller {
+    async fn tell(&self, fleet: &Fleet, judged: Judged) -> Result<()> {
+        // Given back only when all went well: another one then goes on with a new session.
+        let session = match self.session.lock().await.take().filter(|s| !s.is_closed()) {
+            Some(session) => session,
+            None => self.connector.connect().await?,
+        };
+        let database = session.server().database.clone();
+        let notifier = Notifier::new(Some(self.url.clone()), self.policy.clone(), database);
+        let scope = Scope::of(fleet, true, judged);
+        let told = notifier.run(&session, fleet, &scope).await;
+        if told.warnings.is_empty() {
+            *self.session.lock().await = Some(session);
+            return Ok(());
+        }
+        Err(
+            Error::new(ErrorKind::Unknown, "alerts are left to the next measurement")
+                .with_cause(told.warnings.join("; ")),
+        )
+    }
 }
 
 /// Prints the alerting rules.
