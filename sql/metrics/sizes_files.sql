@@ -2,17 +2,20 @@
     -- The folder of this database in each tablespace, as the server names it for one file there.
     SELECT s.reltablespace, pg_catalog.regexp_replace(pg_catalog.pg_relation_filepath(s.oid::oid), '[^/]*$', '') AS folder
     FROM (SELECT m.reltablespace, pg_catalog.min(m.oid::bigint) AS oid FROM members m WHERE m.relfilenode <> 0 GROUP BY 1) s
-), files AS (
+), listed AS MATERIALIZED (
     -- <relfilenode>, with _fsm, _vm or _init for other forks and .1, .2 for segments after the first.
-    SELECT f.reltablespace, f.folder, l.name, pg_catalog.split_part(pg_catalog.split_part(l.name, '.', 1), '_', 1) AS node
-    FROM folders f CROSS JOIN LATERAL pg_catalog.pg_ls_dir(f.folder) l (name)
-    WHERE l.name < ':' COLLATE "C"
+    SELECT f.reltablespace, f.folder || d.name AS path, d.name !~ '[._]' AS is_main,
+        pg_catalog.split_part(pg_catalog.split_part(d.name, '.', 1), '_', 1) AS node
+    FROM folders f CROSS JOIN LATERAL pg_catalog.pg_ls_dir(f.folder) d (name)
+    WHERE d.name < ':' COLLATE "C"
+), files AS MATERIALIZED (
+    -- Only those that are wanted are looked at, hence the steps.
+    SELECT m.at, l.path, l.is_main
+    FROM members m JOIN listed l ON l.node = m.relfilenode::text AND l.reltablespace = m.reltablespace
 ), found AS (
-    SELECT m.at, pg_catalog.sum(s.size)::bigint AS bytes, pg_catalog.count(s.size) FILTER (WHERE f.name = f.node) AS files
-    FROM members m
-    JOIN files f ON f.node = m.relfilenode::text AND f.reltablespace = m.reltablespace
-    CROSS JOIN LATERAL pg_catalog.pg_stat_file(f.folder || f.name, true) s
-    GROUP BY m.at
+    SELECT f.at, pg_catalog.sum(s.size)::bigint AS bytes, pg_catalog.count(s.size) FILTER (WHERE f.is_main) AS files
+    FROM files f CROSS JOIN LATERAL pg_catalog.pg_stat_file(f.path, true) s
+    GROUP BY f.at
 ), known AS (
     SELECT m.at, pg_catalog.count(*) FILTER (WHERE m.relkind IN ('r', 'p') AND NOT m.is_chunk) AS tables,
         COALESCE(pg_catalog.sum(CASE WHEN m.relkind IN ('r', 'm') THEN pg_catalog.pg_stat_get_live_tuples(m.oid) END), 0)::bigint AS live,

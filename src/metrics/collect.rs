@@ -26,6 +26,8 @@ use crate::tenant::{Limits, TenantId};
 pub enum Sizes {
     /// From the files, or by the server's size functions where this admin may not look at files.
     Exact,
+    /// By the server's size functions, which open every table and wait for its lock.
+    Functions,
     /// From `relpages`.
     Estimate,
     /// Not at all.
@@ -234,7 +236,7 @@ impl Run<'_> {
         let mut heavy = Heavy::default();
         let way = match self.options.sizes {
             Sizes::Exact if self.rights.files => Way::Files,
-            Sizes::Exact | Sizes::None => Way::Count,
+            Sizes::Exact | Sizes::Functions | Sizes::None => Way::Count,
             Sizes::Estimate => Way::Estimate,
         };
         let first = self.readers.open().await?;
@@ -247,7 +249,7 @@ impl Run<'_> {
             .map(Task::Contents)
             .collect();
         let locked = sizes::locked(&first).await?;
-        if self.options.sizes == Sizes::Exact && way == Way::Count {
+        if matches!(self.options.sizes, Sizes::Exact | Sizes::Functions) && way == Way::Count {
             let all: Vec<usize> = (0..self.schemas.len()).collect();
             let tables = self.tables(&first, &all, &mut heavy).await?;
             tasks.extend(

@@ -45,7 +45,7 @@ const UNSEEN_ROWS: i64 = 1_000;
 
 /// Tenants whose sizes one query finds out. Each such query reads the catalog and lists the folder, so that many small ones
 /// cost more than one large one.
-const CHUNK: usize = 2_500;
+const CHUNK: usize = 10_000;
 
 /// Tenants whose relations one query opens.
 const BATCH: usize = 100;
