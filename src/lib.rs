@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`error`] | the error type, exit codes | |
 //! | [`tenant`] | tenant id, schema name, tier, limits, template | |
+//! | [`figures`] | numbers for people | |
 //! | [`pg`] | connection parameters, TLS, sessions, `Sql` and quoting, SQLSTATE, applying plans | `plan` |
 //! | [`plan`] | pure: what must change | `pg::sql` |
 //! | [`catalog`] | typed reads | `pg`, `plan`, `backup::manifest` |
@@ -24,13 +25,13 @@
 //! | [`restore`] | tenants from backups | `backup`, `store`, `catalog`, `credentials`, `installer`, `plan`, `pg`, `provisioner`, `interrupt` |
 //! | [`rotator`] | gives tenants new passwords | `catalog`, `credentials`, `fleet`, `plan`, `pg`, `interrupt` |
 //! | [`validate`] | findings, the checks, the probe | `catalog`, `plan`, `pg`, `config`, `interrupt` |
-//! | [`metrics`] | what tenants use, measured, judged and exposed | `catalog`, `config`, `pg`, `interrupt` |
+//! | [`metrics`] | what tenants use, measured, judged and exposed | `catalog`, `config`, `figures`, `pg`, `interrupt` |
 //! | [`notify`] | alerts to those who must know | `metrics`, `config`, `pg` |
 //! | [`hardener`] | tenants and the database to the standard | `catalog`, `plan`, `pg`, `fleet` |
 //! | [`freezer`] | freezes and thaws the writes of tenants | `catalog`, `fleet`, `plan`, `pg`, `interrupt` |
 //! | [`cluster`] | a throw-away cluster for `demo` and the tests | `pg` |
 //! | [`mod@bench`] | measurements | all but `commands`, `ui` |
-//! | [`ui`] | all terminal code | `cli`, `plan` |
+//! | [`ui`] | all terminal code | `cli`, `figures`, `plan` |
 //! | [`commands`] | one thin module a subcommand | everything |
 //!
 //! A test reads the `use crate::` lines and holds this table. Core code never prints.
@@ -44,6 +45,7 @@ pub mod commands;
 pub mod config;
 pub mod credentials;
 pub mod error;
+pub mod figures;
 pub mod fleet;
 pub mod freezer;
 pub mod hardener;

@@ -94,9 +94,7 @@ async fn round(ctx: &Context<'_>, args: &MetricsShowArgs, scope: &Scope) -> Resu
     let mut warnings = Vec::new();
     let session = ctx.settings.registry(args.enforce && !args.dry_run).await?;
     let tenants = scope.tenants(ctx, &session).await?;
-    let options = options(ctx, &args.measure, scope);
-    let measuring = collect::collect(&ctx.settings.connector, &session, &tenants, &options);
-    let mut fleet = until_asked(ctx, measuring).await?;
+    let mut fleet = measure(ctx, &args.measure, scope, &session, &tenants).await?;
     judge(ctx, &mut fleet, scope);
     if let Some(url) = ctx.settings.redis_url()
         && let Err(error) = cache::store(&url, &fleet, ctx.settings.config.metrics.ttl_seconds).await
@@ -104,6 +102,19 @@ async fn round(ctx: &Context<'_>, args: &MetricsShowArgs, scope: &Scope) -> Resu
         warnings.push(format!("the metrics are not cached: {}", told(&error)));
     }
     Ok(Round { fleet, warnings })
+}
+
+/// Measures; broken off at the first Ctrl-C.
+async fn measure(
+    ctx: &Context<'_>,
+    args: &MeasureArgs,
+    scope: &Scope,
+    session: &Session,
+    tenants: &[TenantRow],
+) -> Result<Fleet> {
+    let options = options(ctx, args, scope);
+    let measuring = collect::collect(&ctx.settings.connector, session, tenants, &options);
+    until_asked(ctx, measuring).await
 }
 
 /// An error in one line.
@@ -156,14 +167,21 @@ enum Scope {
 
 impl Scope {
     fn of(args: &MeasureArgs) -> Result<Self> {
-        let ids: Vec<TenantId> = args.tenants.iter().map(|t| t.parse()).collect::<Result<_>>()?;
-        match &args.tier {
-            Some(tier) => Ok(Self::Tier(tier.clone())),
-            None if args.all => Ok(Self::All),
-            None if ids.is_empty() => Err(Error::usage("no tenant to measure")
+        match Self::or_all(args)? {
+            Self::All if !args.all => Err(Error::usage("no tenant to measure")
                 .with_hint("Name tenants, or add --all for every tenant of the database.")),
-            None => Ok(Self::Named(ids)),
+            scope => Ok(scope),
         }
+    }
+
+    /// The same, where no choice means all.
+    fn or_all(args: &MeasureArgs) -> Result<Self> {
+        let ids: Vec<TenantId> = args.tenants.iter().map(|t| t.parse()).collect::<Result<_>>()?;
+        Ok(match &args.tier {
+            Some(tier) => Self::Tier(tier.clone()),
+            None if ids.is_empty() => Self::All,
+            None => Self::Named(ids),
+        })
     }
 
     /// Whether one tenant was named, whose document is the result.

@@ -140,6 +140,31 @@ impl Usage {
     }
 }
 
+/// The name of a limit for people.
+pub fn limit_label(name: &str) -> &str {
+    match name {
+        "schema_size" => "schema size",
+        "connections" => "connections",
+        "portfolios" => "portfolios",
+        "positions_per_portfolio" => "positions a portfolio",
+        "trades_per_day" => "trades today",
+        "api_calls_per_minute" => "API calls a minute",
+        other => other,
+    }
+}
+
+/// The limit that alerts of this type are about.
+pub fn limit_of_alert(alert_type: &str) -> Option<&'static str> {
+    match alert_type {
+        "schema_size_limit" => Some("schema_size"),
+        "connection_limit" => Some("connections"),
+        "portfolio_limit" => Some("portfolios"),
+        "position_limit" => Some("positions_per_portfolio"),
+        "trade_limit" => Some("trades_per_day"),
+        _ => None,
+    }
+}
+
 /// How bad an alert is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

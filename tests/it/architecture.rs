@@ -9,6 +9,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("tenant", &[]),
     ("interrupt", &[]),
+    ("figures", &[]),
     ("plan", &["pg::sql"]),
     ("pg", &["plan", "pg"]),
     ("catalog", &["pg", "plan", "catalog", "backup::manifest"]),
@@ -73,13 +74,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
         ],
     ),
-    ("metrics", &["catalog", "config", "interrupt", "metrics", "pg"]),
+    (
+        "metrics",
+        &["catalog", "config", "figures", "interrupt", "metrics", "pg"],
+    ),
     ("notify", &["config", "metrics", "notify", "pg"]),
     (
         "validate",
         &["catalog", "config", "interrupt", "pg", "plan", "validate"],
     ),
-    ("ui", &["cli", "plan"]),
+    ("ui", &["cli", "figures", "plan"]),
     (
         "commands",
         &[

@@ -29,6 +29,7 @@ mod mutations;
 mod passwords;
 mod probe;
 mod provision;
+mod report;
 mod restore;
 mod rotate;
 mod secure;

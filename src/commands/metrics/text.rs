@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 use crate::cli::{MetricsShowArgs, MetricsSort};
 use crate::metrics::statements::TopQuery;
-use crate::metrics::{Alert, AlertSeverity, Fleet, TenantMetrics, Usage};
+use crate::metrics::{Alert, AlertSeverity, Fleet, TenantMetrics, Usage, limit_label, limit_of_alert};
 use crate::ui::table::Grid;
 use crate::ui::{Render, Ui, bytes, count, grouped, milliseconds, printable, span};
 
@@ -236,31 +236,6 @@ fn host(t: &TenantMetrics) -> String {
         mib(r.memory_mb),
         mib(r.memory_total_mb)
     )
-}
-
-/// The name of a limit for people.
-pub fn limit_label(name: &str) -> &str {
-    match name {
-        "schema_size" => "schema size",
-        "connections" => "connections",
-        "portfolios" => "portfolios",
-        "positions_per_portfolio" => "positions a portfolio",
-        "trades_per_day" => "trades today",
-        "api_calls_per_minute" => "API calls a minute",
-        other => other,
-    }
-}
-
-/// The limit that alerts of this type are about.
-pub fn limit_of_alert(alert_type: &str) -> Option<&'static str> {
-    match alert_type {
-        "schema_size_limit" => Some("schema_size"),
-        "connection_limit" => Some("connections"),
-        "portfolio_limit" => Some("portfolios"),
-        "position_limit" => Some("positions_per_portfolio"),
-        "trade_limit" => Some("trades_per_day"),
-        _ => None,
-    }
 }
 
 fn limit_line(ui: &Ui, t: &TenantMetrics, name: &str, usage: &Usage) -> String {

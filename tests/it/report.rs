@@ -1,0 +1,283 @@
+//! The page of `metrics report`: self-contained, escaped, sortable in a real browser, usable with ten thousand tenants.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tenantctl::metrics::{AlertSeverity, Fleet, report};
+
+use crate::support::fleet::{alert, fleet};
+use crate::support::{loud, unique};
+
+#[test]
+fn write_a_page_for_looking_at() {
+    if let Some(dir) = std::env::var_os("PAGE_DIR") {
+        for n in [0, 1, 5, 300, 10_000] {
+            std::fs::write(Path::new(&dir).join(format!("page{n}.html")), report::html(&varied(n))).unwrap();
+        }
+    }
+}
+
+/// Tenants of all kinds.
+fn varied(n: u64) -> Fleet {
+    use tenantctl::metrics::Usage;
+    let mut made = fleet(n);
+    for (at, t) in made.tenants.iter_mut().enumerate().skip(2) {
+        let x = (at as u64).wrapping_mul(6_364_136_223_846_793_005).rotate_left(17) % 10_000;
+        let r = x as f64 / 10_000.0;
+        let size = 160_000.0 * (r * 11.0).exp();
+        t.database.size_bytes = Some(size as u64);
+        let max = [10.0, 100.0, 1000.0][at % 3] * 1_073_741_824.0;
+        t.limits
+            .insert("schema_size".into(), Usage::of(Some(size.floor()), Some(max)));
+        t.limits
+            .insert("portfolios".into(), Usage::of(Some((r * 5.9).floor()), Some(5.0)));
+        t.limits.insert(
+            "trades_per_day".into(),
+            Usage::of(Some((r * r * 1000.0).floor()), Some(1000.0)),
+        );
+        if at % 3 == 2 {
+            t.limits
+                .insert("portfolios".into(), Usage::of(Some((r * 50.0).floor()), None));
+            t.limits
+                .insert("trades_per_day".into(), Usage::of(Some((r * 5000.0).floor()), None));
+        }
+        t.database.total_rows = Some((size / 120.0) as u64);
+        t.backup.age_seconds = Some(3600.0 * (r * 30.0 + (x % 7) as f64));
+        if x % 211 == 0 {
+            t.backup.age_seconds = None;
+        }
+        if t.limits["portfolios"].ratio == Some(1.0) {
+            t.alerts = vec![alert(
+                "portfolio_limit",
+                AlertSeverity::Critical,
+                Some(t),
+                "5 portfolios are 100 % of 5",
+            )];
+            made.alerts.extend(t.alerts.clone());
+        }
+    }
+    made
+}
+
+/// The page in a browser, after its script has run: its DOM, and what the console said. None without a browser.
+fn browse(page: &str, hash: &str) -> Option<(String, String)> {
+    let dir: PathBuf = std::env::temp_dir().join(unique(&format!("tenantctl-page-{}-", std::process::id())));
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("page.html");
+    std::fs::write(&file, page).unwrap();
+    let output = Command::new("chromium")
+        .args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+        ])
+        .args([
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ])
+        .args([
+            "--enable-logging=stderr",
+            "--log-level=0",
+            "--virtual-time-budget=5000",
+            "--dump-dom",
+        ])
+        .arg(format!("--user-data-dir={}", dir.join("profile").display()))
+        .arg(format!("file://{}{hash}", file.display()))
+        .output();
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => {
+            loud(&format!("SKIPPED: a test of the report needs chromium: {error}"));
+            return None;
+        }
+    };
+    let dom = String::from_utf8_lossy(&output.stdout).into_owned();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    let console: Vec<&str> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
+    assert!(dom.contains("</html>"), "chromium showed nothing: {log}");
+    let console = console.join("\n");
+    std::fs::remove_dir_all(&dir).unwrap();
+    Some((dom, console))
+}
+
+/// The ids of the table's rows, in order.
+fn rows(dom: &str) -> Vec<&str> {
+    let table = &dom[dom.find("id=\"tenants\"").unwrap()..];
+    let ids = table[..table.find("</table>").unwrap()]
+        .split("<th scope=\"row\">")
+        .skip(1);
+    ids.map(|rest| &rest[..rest.find('<').unwrap()]).collect()
+}
+
+fn heading<'a>(dom: &'a str, key: &str) -> &'a str {
+    let at = dom.find(&format!("data-key=\"{key}\"")).unwrap();
+    let from = dom[..at].rfind('<').unwrap();
+    &dom[from..at + dom[at..].find('>').unwrap()]
+}
+
+#[test]
+fn a_browser_sorts_it_as_the_address_says() {
+    let page = report::html(&fleet(5));
+    let Some((dom, console)) = browse(&page, "") else {
+        return;
+    };
+    assert_eq!(console, "");
+    // Largest first, what is unknown last.
+    let by_size = [
+        "tenant-00000",
+        "tenant-00002",
+        "tenant-00003",
+        "tenant-00004",
+        "tenant-00001",
+    ];
+    assert_eq!(rows(&dom), by_size);
+    assert!(heading(&dom, "size").contains("aria-sort=\"descending\""));
+    assert!(heading(&dom, "size").contains("scope=\"col\""));
+    assert!(dom.contains("1\u{2013}5 of 5"));
+    for (hash, key, direction, wanted) in [
+        (
+            "#sort=size&dir=asc",
+            "size",
+            "ascending",
+            ["00004", "00003", "00002", "00000", "00001"],
+        ),
+        (
+            "#sort=tenant",
+            "tenant",
+            "ascending",
+            ["00000", "00001", "00002", "00003", "00004"],
+        ),
+        (
+            "#sort=tenant&dir=desc",
+            "tenant",
+            "descending",
+            ["00004", "00003", "00002", "00001", "00000"],
+        ),
+        // A tenant without a backup has waited longest.
+        (
+            "#sort=backup",
+            "backup",
+            "descending",
+            ["00001", "00004", "00003", "00002", "00000"],
+        ),
+        (
+            "#sort=alerts",
+            "alerts",
+            "descending",
+            ["00000", "00002", "00003", "00004", "00001"],
+        ),
+        (
+            "#sort=nonsense&dir=%22",
+            "size",
+            "descending",
+            ["00000", "00002", "00003", "00004", "00001"],
+        ),
+    ] {
+        let (dom, console) = browse(&page, hash).unwrap();
+        assert_eq!(console, "", "{hash}");
+        let shown: Vec<&str> = rows(&dom).iter().map(|id| &id[7..]).collect();
+        assert_eq!(shown, wanted, "{hash}");
+        assert!(heading(&dom, key).contains(direction), "{hash}: {}", heading(&dom, key));
+        assert_eq!(
+            dom.matches("aria-sort").count() - dom.matches("[aria-sort").count() - dom.matches("\"aria-sort\"").count(),
+            1
+        );
+    }
+    let (dom, _) = browse(&page, "#alerts=1").unwrap();
+    assert_eq!(rows(&dom), ["tenant-00000"]);
+    let (dom, _) = browse(&page, "#q=0003").unwrap();
+    assert_eq!(rows(&dom), ["tenant-00003"]);
+}
+
+#[test]
+fn nothing_on_it_is_markup_or_script_but_its_own() {
+    let mut made = fleet(2);
+    let evil = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">\u{202e}\u{1b}[2J'\"&";
+    made.cluster.database = evil.to_owned();
+    made.cluster.standbys[0].name = evil.to_owned();
+    made.cluster.standbys[0].state = Some(evil.to_owned());
+    made.unknown.push(evil.to_owned());
+    made.timestamp = evil.to_owned();
+    for t in &mut made.tenants {
+        t.tier = evil.to_owned();
+        t.business.insert(evil.to_owned(), Some(1.0));
+        t.alerts = vec![alert(evil, AlertSeverity::Critical, Some(t), evil)];
+    }
+    made.alerts = made.tenants.iter().flat_map(|t| t.alerts.clone()).collect();
+    let page = report::html(&made);
+    assert_eq!(page.matches("<script>").count(), 2);
+    assert_eq!(page.matches("</script>").count(), 2);
+    assert_eq!(page.matches("<img").count(), 0);
+    assert!(!page.chars().any(|c| c.is_control() && c != '\n'));
+    let Some((dom, console)) = browse(&page, "") else {
+        return;
+    };
+    assert_eq!(console, "");
+    assert!(!dom.contains("<img"));
+    let title = &dom[dom.find("<title>").unwrap()..dom.find("</title>").unwrap()];
+    assert!(title.contains("&lt;/script&gt;"), "{title}");
+}
+
+#[test]
+fn it_asks_nothing_of_the_network() {
+    let page = report::html(&fleet(3));
+    for outside in ["http:", "https:", "//", "@import", "url("] {
+        // Of comments in its own script there are some.
+        let found = page.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let found: Vec<&str> = found.filter(|line| line.contains(outside)).collect();
+        assert!(found.is_empty(), "{outside} in {found:?}");
+    }
+    assert!(page.contains("default-src 'none'"));
+    // What is not its own is refused, be it a script, a picture or a style from elsewhere.
+    for (foreign, said) in [
+        ("<script>document.title='owned'</script>", "script"),
+        (
+            "<img src=\"https://example.invalid/x.png\">",
+            "https://example.invalid/x.png",
+        ),
+        (
+            "<link rel=\"stylesheet\" href=\"https://example.invalid/x.css\">",
+            "https://example.invalid/x.css",
+        ),
+        (
+            "<p onclick=\"1\">x</p><script src=\"https://example.invalid/x.js\"></script>",
+            "https://example.invalid/x.js",
+        ),
+    ] {
+        let Some((dom, console)) = browse(&page.replace("<footer>", &format!("{foreign}<footer>")), "") else {
+            return;
+        };
+        assert!(
+            console.contains("Content Security Policy") && console.contains(said),
+            "{foreign}: {console}"
+        );
+        assert!(!dom.contains("<title>owned"));
+    }
+}
+
+#[test]
+fn ten_thousand_tenants() {
+    let page = report::html(&varied(10_000));
+    assert!(page.len() <= 6_000_000, "{} bytes", page.len());
+    // All of them can be read without a script.
+    assert_eq!(page.matches("<th scope=row>").count(), 10_000);
+    let Some((dom, console)) = browse(&page, "#sort=rows&page=3") else {
+        return;
+    };
+    assert_eq!(console, "");
+    assert_eq!(rows(&dom).len(), 100);
+    assert!(dom.contains("201\u{2013}300 of 10,000"));
+}
+
+#[test]
+fn an_empty_database_has_a_page_too() {
+    let mut made = fleet(0);
+    made.alerts.clear();
+    let page = report::html(&made);
+    assert!(page.contains("There are no tenants."));
+    let Some((_, console)) = browse(&page, "") else { return };
+    assert_eq!(console, "");
+}
