@@ -9,17 +9,19 @@ mod watch;
 
 use std::time::Duration;
 
+use self::enforce::Enforced;
 use self::text::{Order, View};
 use super::{Context, Status};
 use crate::catalog::tenants::{self, TenantRow};
 use crate::cli::{MeasureArgs, MetricsArgs, MetricsCommand, MetricsShowArgs, OutputFormat, SizesArg};
 use crate::error::{Error, Result};
 use crate::metrics::collect::{self, Options, Sizes};
-use crate::metrics::limits::{self, Criteria};
-use crate::metrics::{Fleet, cache};
+use crate::metrics::limits::{self, Criteria, Judged};
+use crate::metrics::{Fleet, cache, exposition};
+use crate::notify::{self, Notifier};
 use crate::pg::session::Session;
 use crate::tenant::TenantId;
-use crate::ui::screen;
+use crate::ui::{Render, count, screen};
 
 /// How many queries of a tenant are told.
 const TOP_QUERIES: usize = 10;
@@ -74,34 +76,123 @@ fn check(ctx: &Context<'_>, args: &MetricsShowArgs) -> Result<()> {
 
 /// Measures once and prints it.
 async fn once(ctx: &Context<'_>, args: &MetricsShowArgs, scope: &Scope) -> Result<Status> {
-    let round = round(ctx, args, scope).await?;
+    let round = match round(ctx, args, scope).await? {
+        Outcome::Measured(round) => round,
+        Outcome::Planned(planned) => {
+            if planned.plans().is_empty() {
+                ctx.ui.note("nothing to do: no tenant is to be frozen or thawed");
+            }
+            ctx.ui.result(&planned)?;
+            return Ok(Status::Done);
+        }
+    };
+    show(ctx, args, scope, &round)?;
     for warning in &round.warnings {
         ctx.ui.warn(warning);
     }
-    show(ctx, args, scope, &round.fleet)?;
-    Ok(status(&round.fleet))
+    if !round.told.is_empty() {
+        ctx.ui.note(&round.told);
+    }
+    for error in round.enforced.iter().flat_map(|enforced| &enforced.errors) {
+        ctx.ui.error(error);
+    }
+    Ok(round.status())
+}
+
+/// What one round came to.
+enum Outcome {
+    /// It was measured, and all else done.
+    Measured(Box<Round>),
+    /// With `--dry-run`: what would be changed.
+    Planned(enforce::Planned),
 }
 
 /// What one round gave.
 struct Round {
     fleet: Fleet,
+    enforced: Option<Enforced>,
+    /// What became of the alerts, as a sentence.
+    told: String,
     /// What went wrong beside the measuring, as sentences.
     warnings: Vec<String>,
 }
 
+impl Round {
+    fn status(&self) -> Status {
+        let enforced = self.enforced.as_ref().is_none_or(Enforced::is_complete);
+        match self.fleet.alerts.is_empty() && enforced {
+            true => Status::Done,
+            false => Status::Partly,
+        }
+    }
+}
+
 /// Measures, enforces, judges, tells, caches.
-async fn round(ctx: &Context<'_>, args: &MetricsShowArgs, scope: &Scope) -> Result<Round> {
-    let mut warnings = Vec::new();
+async fn round(ctx: &Context<'_>, args: &MetricsShowArgs, scope: &Scope) -> Result<Outcome> {
     let session = ctx.settings.registry(args.enforce && !args.dry_run).await?;
     let tenants = scope.tenants(ctx, &session).await?;
     let mut fleet = measure(ctx, &args.measure, scope, &session, &tenants).await?;
-    judge(ctx, &mut fleet, scope);
-    if let Some(url) = ctx.settings.redis_url()
-        && let Err(error) = cache::store(&url, &fleet, ctx.settings.config.metrics.ttl_seconds).await
-    {
-        warnings.push(format!("the metrics are not cached: {}", told(&error)));
+    let enforced = match args.enforce {
+        true => match enforce::run(ctx, &session, &tenants, &fleet, args.dry_run).await? {
+            enforce::Outcome::Planned(planned) => return Ok(Outcome::Planned(planned)),
+            enforce::Outcome::Done(enforced) => Some(enforced),
+        },
+        false => None,
+    };
+    // Judged is what holds now: who was frozen has an alert for it.
+    if let Some(enforced) = &enforced {
+        enforced.mark(&mut fleet);
     }
-    Ok(Round { fleet, warnings })
+    let judged = judge(ctx, &mut fleet, scope);
+    let mut round = Round {
+        fleet,
+        enforced,
+        told: String::new(),
+        warnings: Vec::new(),
+    };
+    if !args.no_notify {
+        tell(ctx, scope, &session, judged, &mut round).await;
+    }
+    store(ctx, &mut round).await;
+    Ok(Outcome::Measured(Box::new(round)))
+}
+
+/// Tells of the alerts, unless the user cannot wait for it.
+async fn tell(ctx: &Context<'_>, scope: &Scope, session: &Session, judged: Judged, round: &mut Round) {
+    let fleet = &round.fleet;
+    let notifier = Notifier::new(
+        ctx.settings.alert_url(),
+        ctx.settings.config.alerts.clone(),
+        fleet.cluster.database.clone(),
+    );
+    let about = notify::Scope::of(fleet, scope.is_all(), judged);
+    let told = tokio::select! {
+        told = notifier.run(session, fleet, &about) => told,
+        () = ctx.interrupt.again() => return,
+    };
+    round.told = [(told.sent.len(), "sent"), (told.resolved.len(), "told to have ended")]
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, what)| format!("{} {what}", count(*n, "alert")))
+        .collect::<Vec<_>>()
+        .join(", ");
+    round.warnings.extend(told.warnings);
+}
+
+/// Leaves the documents in Redis, where one is configured.
+async fn store(ctx: &Context<'_>, round: &mut Round) {
+    let Some(url) = ctx.settings.redis_url() else {
+        return;
+    };
+    let stored = tokio::select! {
+        stored = cache::store(&url, &round.fleet, ctx.settings.config.metrics.ttl_seconds) => stored,
+        () = ctx.interrupt.again() => return,
+    };
+    if let Err(error) = stored {
+        round
+            .warnings
+            .push(format!("the metrics are not cached: {}", told(&error)));
+    }
 }
 
 /// Measures; broken off at the first Ctrl-C.
@@ -126,36 +217,41 @@ fn told(error: &Error) -> String {
 }
 
 /// The alerts that fire. The database's own belong to those who ask for all tenants.
-fn judge(ctx: &Context<'_>, fleet: &mut Fleet, scope: &Scope) {
-    let criteria = Criteria::new(&ctx.settings.config, matches!(scope, Scope::All));
-    let _ = limits::judge(fleet, &criteria);
-}
-
-fn status(fleet: &Fleet) -> Status {
-    match fleet.alerts.is_empty() {
-        true => Status::Done,
-        false => Status::Partly,
-    }
+fn judge(ctx: &Context<'_>, fleet: &mut Fleet, scope: &Scope) -> Judged {
+    limits::judge(fleet, &Criteria::new(&ctx.settings.config, scope.is_all()))
 }
 
 /// Prints what was measured, in the form that was asked for.
-fn show(ctx: &Context<'_>, args: &MetricsShowArgs, scope: &Scope, fleet: &Fleet) -> Result<()> {
+fn show(ctx: &Context<'_>, args: &MetricsShowArgs, scope: &Scope, round: &Round) -> Result<()> {
+    let fleet = &round.fleet;
     if fleet.tenants.is_empty() {
         ctx.ui.note("no tenants");
     }
-    let one = scope.is_one();
+    if ctx.ui.output() == OutputFormat::Prometheus {
+        let samples = exposition::openmetrics(fleet, None, None)?;
+        ctx.ui.stdout(&exposition::plain_text(&samples))?;
+        if let Some(enforced) = &round.enforced {
+            ctx.ui.note(&enforced.text(&ctx.ui.plain()));
+        }
+        return Ok(());
+    }
     // A document has no room for what concerns more than the tenant.
-    if one && ctx.ui.output() == OutputFormat::Json {
+    if scope.is_one() && ctx.ui.output() == OutputFormat::Json {
         for sentence in &fleet.unknown {
             ctx.ui.warn(sentence);
         }
     }
-    ctx.ui.result(&View {
-        fleet,
-        one,
+    ctx.ui.result(&view(args, scope, round))
+}
+
+fn view<'a>(args: &MetricsShowArgs, scope: &Scope, round: &'a Round) -> View<'a> {
+    View {
+        fleet: &round.fleet,
+        enforced: round.enforced.as_ref(),
+        one: scope.is_one(),
         order: Order::of(args),
         width: screen::size().map(|(width, _)| width),
-    })
+    }
 }
 
 /// Which tenants are meant.
@@ -187,6 +283,10 @@ impl Scope {
     /// Whether one tenant was named, whose document is the result.
     fn is_one(&self) -> bool {
         matches!(self, Self::Named(ids) if ids.iter().all(|id| *id == ids[0]))
+    }
+
+    fn is_all(&self) -> bool {
+        matches!(self, Self::All)
     }
 
     fn tier(&self) -> Option<&str> {

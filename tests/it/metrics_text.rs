@@ -25,6 +25,7 @@ const ORDER: Order = Order {
 fn text(fleet: &Fleet, one: bool, order: Order, width: Option<usize>) -> String {
     let view = View {
         fleet,
+        enforced: None,
         one,
         order,
         width,
@@ -127,6 +128,7 @@ fn no_escape_without_colour_and_no_meaning_in_colour_alone() {
         let fleet = fleet(3);
         let view = View {
             fleet: &fleet,
+            enforced: None,
             one: false,
             order: ORDER,
             width: None,
@@ -189,6 +191,7 @@ fn json_of_one_and_of_many() {
     let json = |one_| {
         serde_json::to_value(View {
             fleet: &one,
+            enforced: None,
             one: one_,
             order: ORDER,
             width: None,

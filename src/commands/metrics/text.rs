@@ -2,6 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
+use super::enforce::Enforced;
 use crate::cli::{MetricsShowArgs, MetricsSort};
 use crate::metrics::statements::TopQuery;
 use crate::metrics::{Alert, AlertSeverity, Fleet, TenantMetrics, Usage, limit_label, limit_of_alert};
@@ -92,6 +93,8 @@ impl Order {
 pub struct View<'a> {
     /// What was measured.
     pub fleet: &'a Fleet,
+    /// With `--enforce`: who was frozen and thawed.
+    pub enforced: Option<&'a Enforced>,
     /// Whether it is the one tenant that was asked for: its document alone, then.
     pub one: bool,
     /// Of a table.
@@ -106,11 +109,25 @@ impl View<'_> {
     }
 }
 
+/// A result, and beside it what `--enforce` did.
+#[derive(Serialize)]
+struct With<'a, T> {
+    #[serde(flatten)]
+    result: &'a T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enforced: Option<&'a Enforced>,
+}
+
 impl Serialize for View<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let enforced = self.enforced;
         match self.document() {
-            Some(tenant) => tenant.serialize(serializer),
-            None => self.fleet.serialize(serializer),
+            Some(result) => With { result, enforced }.serialize(serializer),
+            None => With {
+                result: self.fleet,
+                enforced,
+            }
+            .serialize(serializer),
         }
     }
 }
@@ -119,6 +136,7 @@ impl Render for View<'_> {
     fn text(&self, ui: &Ui) -> String {
         let fleet = self.fleet;
         let mut parts = Vec::new();
+        parts.extend(self.enforced.map(|enforced| enforced.text(ui)));
         if let Some(tenant) = self.document() {
             parts.push(document(ui, tenant, self.width));
         } else {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Order, Scope, View, round, screen, show, told};
+use super::{Outcome, Scope, round, screen, show, told, view};
 use crate::cli::{MetricsShowArgs, OutputFormat};
 use crate::commands::{Context, Status};
 use crate::error::{Error, ErrorKind, Result};
@@ -23,20 +23,15 @@ pub async fn run(ctx: &Context<'_>, args: &MetricsShowArgs, scope: &Scope, secon
             () = ctx.interrupt.times(1) => return Ok(Status::Stopped),
         };
         let trouble = match measured {
-            Ok(round) if ctx.ui.output() == OutputFormat::Json => {
-                round.warnings.iter().for_each(|warning| ctx.ui.warn(warning));
-                show(ctx, args, scope, &round.fleet)?;
+            // Planned is only what --enforce would do, which is not watched.
+            Ok(Outcome::Planned(_)) => return Ok(Status::Done),
+            Ok(Outcome::Measured(round)) if ctx.ui.output() == OutputFormat::Json => {
+                show(ctx, args, scope, &round)?;
                 shown = Some(String::new());
-                Vec::new()
+                round.warnings
             }
-            Ok(round) => {
-                let view = View {
-                    fleet: &round.fleet,
-                    one: scope.is_one(),
-                    order: Order::of(args),
-                    width: screen::size().map(|(width, _)| width),
-                };
-                shown = Some(view.text(ctx.ui));
+            Ok(Outcome::Measured(round)) => {
+                shown = Some(view(args, scope, &round).text(ctx.ui));
                 round.warnings
             }
             Err(error) if shown.is_some() && passes(&error) => vec![told(&error)],
