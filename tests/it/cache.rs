@@ -308,6 +308,48 @@ fn tls_works_with_the_provider_that_is_built_in() {
     std::fs::remove_dir_all(dir).unwrap();
 }
 
+#[test]
+fn every_measurement_is_cached_and_a_redis_that_is_down_is_a_warning() {
+    let Some(mut redis) = Redis::start(&["--requirepass", "s3cret"]) else {
+        return;
+    };
+    let db = Db::initialized();
+    db.provision(&["acme", "globex"]);
+    let config = db.dir.join("tenant_templates.yaml");
+    std::fs::write(&config, "metrics: {ttl_seconds: 77}\n").unwrap();
+    let run = |args: &[&str]| db.command(args).env("TENANTCTL_REDIS_URL", &redis.url()).finish();
+    let planned = run(&["metrics", "--all", "--enforce", "--dry-run"]).success();
+    assert_eq!(planned.stdout(), "");
+    assert_eq!(redis.ask::<i64>(&["DBSIZE"]), 0);
+    let fresh = run(&["metrics", "acme", "-o", "json"]).success();
+    assert_eq!(fresh.stderr(), "");
+    assert_eq!(redis.ask::<Vec<String>>(&["KEYS", "*"]), ["metrics:acme"]);
+    assert!((70..=77).contains(&redis.ask::<i64>(&["TTL", "metrics:acme"])));
+    let mut cached = run(&["metrics", "acme", "--cached", "-o", "json"]).success().json();
+    let document = cached.as_object_mut().unwrap();
+    assert_eq!(document.remove("database_name").unwrap(), db.name.as_str());
+    assert!(document.remove("unix_time").unwrap().as_f64().unwrap() > 1.7e9);
+    assert_eq!(cached, fresh.json());
+    run(&["metrics", "--all"]).success();
+    let all = run(&["metrics", "--all", "--cached"]).success().stdout();
+    assert!(all.contains("globex") && all.contains("from Redis: 2 tenants"), "{all}");
+    redis.kill();
+    let down = db
+        .command(&["metrics", "--all"])
+        .env("TENANTCTL_REDIS_URL", &redis.url())
+        .finish();
+    let down = down.success().says(&[
+        "warning:",
+        "the metrics are not cached: cannot connect to Redis at 127.0.0.1",
+    ]);
+    assert!(down.stdout().contains("globex") && !down.stderr().contains("s3cret"));
+    let none = db
+        .command(&["metrics", "--all", "--cached"])
+        .env("TENANTCTL_REDIS_URL", &redis.url())
+        .finish();
+    assert_eq!(none.exits(3).stdout(), "");
+}
+
 /// What cannot be had together is said before anything is contacted.
 #[test]
 fn usage() {

@@ -7,6 +7,7 @@ use tenantctl::metrics::Fleet;
 use tenantctl::ui::{Render, Ui};
 
 use crate::support::fleet::fleet;
+use crate::support::{Db, cluster, loud, sql, unique, wait_for};
 
 fn ui(color: &str) -> Ui {
     Ui::new(
@@ -135,19 +136,12 @@ fn no_escape_without_colour_and_no_meaning_in_colour_alone() {
         };
         view.text(&ui(color))
     };
-    let (plain, coloured) = (view("never"), view("always"));
-    assert!(!plain.contains('\u{1b}'));
+    let (uncoloured, coloured) = (view("never"), view("always"));
+    assert!(!uncoloured.contains('\u{1b}'));
     assert!(coloured.contains("\u{1b}[31m") && coloured.contains("\u{1b}[33m"));
-    let mut stripped = String::new();
-    let mut rest = coloured.as_str();
-    while let Some(at) = rest.find('\u{1b}') {
-        stripped.push_str(&rest[..at]);
-        rest = &rest[at + rest[at..].find('m').unwrap() + 1..];
-    }
-    stripped.push_str(rest);
     // Columns stand where they stand without colour.
-    assert_eq!(stripped, plain);
-    assert!(plain.contains("CRITICAL schema size +1") && plain.contains("warning"));
+    assert_eq!(without_escapes(&coloured), uncoloured);
+    assert!(uncoloured.contains("CRITICAL schema size +1") && uncoloured.contains("warning"));
 }
 
 #[test]
@@ -219,4 +213,207 @@ fn json_of_one_and_of_many() {
         assert!(many.get(key).is_some(), "{key}");
     }
     assert_eq!(many["tenants"][0], document);
+}
+
+/// A database with two tenants, the first of which has all the portfolios that it may.
+fn database() -> Db {
+    let db = Db::initialized();
+    let made = db.provision(&["acme", "globex"]);
+    sql(
+        &made[0].url(&db),
+        "INSERT INTO portfolios (user_id, name) SELECT gen_random_uuid(), 'p' FROM generate_series(1, 5)",
+    )
+    .unwrap();
+    db
+}
+
+#[test]
+fn the_command_measures_judges_and_prints() {
+    let db = database();
+    let one = db.run(&["metrics", "globex", "-o", "json"]).success();
+    assert_eq!(one.stderr(), "");
+    let json = one.json();
+    assert_eq!(
+        (json["tenant_id"].as_str(), json["tier"].as_str()),
+        (Some("globex"), Some("basic"))
+    );
+    assert!(json["database"]["size_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(json["limits"]["portfolios"]["max"], 5.0);
+    assert_eq!(json["business"]["portfolio_count"], 0.0);
+    // The first has reached a limit.
+    let text = db.run(&["metrics", "acme"]).exits(1).stdout();
+    for part in [
+        "tenant       acme",
+        "100 %  5 of 5",
+        "1 ALERT: 1 critical, 0 warning",
+        "portfolio_limit",
+    ] {
+        assert!(text.contains(part), "{part} not in\n{text}");
+    }
+    let all = db.run(&["metrics", "--all", "--no-business"]).exits(1).stdout();
+    assert!(
+        all.lines().nth(1).unwrap().starts_with("acme") && all.contains("CRITICAL portfolios"),
+        "{all}"
+    );
+    assert!(!all.contains('\u{1b}'), "{all}");
+    let json = db.run(&["metrics", "acme", "globex", "-o", "json"]).exits(1).json();
+    assert_eq!(json["tenants"].as_array().unwrap().len(), 2);
+    assert_eq!(json["cluster"]["database"], db.name.as_str());
+    assert_eq!(json["alerts"][0]["type"], "portfolio_limit");
+    // Named twice is meant once, and its document the result.
+    assert_eq!(
+        db.run(&["metrics", "globex", "globex", "-o", "json"]).json()["tenant_id"],
+        "globex"
+    );
+    let samples = db.run(&["metrics", "--all", "-o", "prometheus"]).exits(1).stdout();
+    assert!(
+        samples.contains("tenant_schema_size_bytes{tenant_id=\"acme\""),
+        "{samples}"
+    );
+    assert!(!samples.contains("# EOF"));
+    db.run(&["metrics", "acne"]).exits(4).says(&["Did you mean acme?"]);
+    db.run(&["metrics", "--tier", "gold"]).exits(2).says(&["gold"]);
+    db.run(&["metrics", "--tier", "enterprise"])
+        .success()
+        .says(&["no tenants"]);
+    Db::new().run(&["metrics", "--all"]).exits(4).says(&["tenantctl init"]);
+}
+
+#[test]
+fn enforcing_is_planned_done_and_told() {
+    let db = database();
+    let none = db.run(&["metrics", "--all", "--enforce", "--dry-run"]).success();
+    assert_eq!(none.stdout(), "");
+    none.says(&["nothing to do"]);
+    let json = db.run(&["metrics", "--all", "--enforce", "-o", "json"]).exits(1).json();
+    assert_eq!(json["enforced"]["frozen"].as_array().unwrap().len(), 0);
+    assert_eq!(json["tenants"].as_array().unwrap().len(), 2);
+    let json = db
+        .run(&["metrics", "globex", "--enforce", "-o", "json"])
+        .success()
+        .json();
+    assert_eq!(
+        (json["tenant_id"].as_str(), json["enforced"]["missed"].as_u64()),
+        (Some("globex"), Some(0))
+    );
+    let text = db.run(&["metrics", "--all", "--enforce"]).exits(1).stdout();
+    assert!(text.starts_with("0 tenants frozen, 0 thawed"), "{text}");
+}
+
+/// Runs `metrics --watch=1` until what it has printed holds, then asks it to stop; how it ended, and stdout.
+fn watch(db: &Db, args: &[&str], mut holds: impl FnMut(&str) -> bool) -> (Option<i32>, String) {
+    let mut all = vec!["metrics", "--watch=1"];
+    all.extend(args);
+    let mut cmd = db.command(&all);
+    let file = db.dir.join(unique("watched"));
+    let mut child = cmd
+        .command
+        .stdout(std::fs::File::create(&file).unwrap())
+        .spawn()
+        .unwrap();
+    let shown = || std::fs::read_to_string(&file).unwrap();
+    wait_for("what is watched", || holds(&shown()));
+    std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    (child.wait().unwrap().code(), shown())
+}
+
+#[test]
+fn watching_goes_on_until_it_is_asked_to_stop() {
+    let db = database();
+    let separator = "-".repeat(72);
+    let (code, text) = watch(&db, &["--all", "--no-business"], |text| {
+        text.matches("2 tenants: ").count() >= 2
+    });
+    // Alerts fire, and yet: it was asked to stop.
+    assert_eq!(code, Some(0));
+    assert!(text.contains(&separator) && !text.contains('\u{1b}'), "{text}");
+    let (code, text) = watch(&db, &["acme", "-o", "json"], |text| {
+        text.matches("\"tenant_id\": \"acme\"").count() >= 4
+    });
+    assert_eq!(code, Some(0));
+    let documents = serde_json::Deserializer::from_str(&text).into_iter::<serde_json::Value>();
+    assert!(documents.map(Result::unwrap).all(|d| d["tenant_id"] == "acme"));
+    // What is wrong from the start ends it.
+    db.run(&["metrics", "acne", "--watch"]).exits(4);
+}
+
+#[test]
+fn watching_survives_a_database_that_is_away_for_a_while() {
+    let db = database();
+    let allow = |yes: bool| {
+        let url = cluster().url(tenantctl::cluster::Cluster::SUPERUSER, "postgres");
+        sql(&url, &format!("ALTER DATABASE {} ALLOW_CONNECTIONS {yes}", db.name)).unwrap();
+    };
+    let mut stage = 0;
+    let (code, text) = watch(&db, &["globex"], |text| {
+        match stage {
+            0 if text.contains("globex") => allow(false),
+            1 if text.contains("trouble: ") => allow(true),
+            2 => {
+                let after = text.rfind("trouble: ").unwrap();
+                return text[after..].matches("tenant       globex").count() >= 2;
+            }
+            _ => return false,
+        }
+        stage += 1;
+        false
+    });
+    assert_eq!(code, Some(0));
+    // What was measured last stays to be seen.
+    let trouble = text.find("trouble: ").unwrap();
+    let frame = text[..trouble].rfind("tenant       globex").unwrap();
+    assert!(!text[frame..trouble].contains("-----"), "{text}");
+}
+
+#[test]
+fn a_terminal_is_drawn_in_place() {
+    let db = database();
+    let binary = env!("CARGO_BIN_EXE_tenantctl");
+    let line = format!(
+        "stty rows 12 cols 60; exec timeout --foreground -s INT --preserve-status 4 {binary} metrics --all --watch=1"
+    );
+    let run = std::process::Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("DATABASE_URL", &db.url)
+        .env("TERM", "xterm")
+        .current_dir(&db.dir)
+        .output();
+    let Ok(run) = run else {
+        loud("SKIPPED: a test of metrics --watch needs script");
+        return;
+    };
+    let text = String::from_utf8(run.stdout).unwrap();
+    assert_eq!(run.status.code(), Some(0), "{text}");
+    let frames: Vec<&str> = text.split("\u{1b}[?7l\u{1b}[H").skip(1).collect();
+    assert!(frames.len() >= 2, "{text:?}");
+    for frame in frames {
+        // It leaves a terminal that wraps lines again, with the cursor below the text.
+        assert!(frame.ends_with("\u{1b}[J\u{1b}[?7h"), "{frame:?}");
+        assert!(frame.matches('\n').count() < 12, "{frame:?}");
+        assert!(frame.contains("acme") && frame.contains("Ctrl-C ends it"), "{frame:?}");
+        // The table fits; sentences are cut at the edge by the terminal.
+        assert!(
+            frame.lines().take(3).all(|l| without_escapes(l).chars().count() <= 60),
+            "{frame:?}"
+        );
+    }
+    // Neither another screen nor a hidden cursor, which a kill would leave behind.
+    assert!(!text.contains("?1049") && !text.contains("?25l"));
+}
+
+/// The text without escape sequences.
+fn without_escapes(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('\u{1b}') {
+        plain.push_str(&rest[..at]);
+        let end = rest[at..].find(|c: char| c.is_ascii_alphabetic()).unwrap();
+        rest = &rest[at + end + 1..];
+    }
+    plain + rest
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use tenantctl::metrics::{AlertSeverity, Fleet, report};
 
 use crate::support::fleet::{alert, fleet};
-use crate::support::{loud, unique};
+use crate::support::{Db, loud, unique};
 
 #[test]
 fn write_a_page_for_looking_at() {
@@ -270,6 +270,55 @@ fn ten_thousand_tenants() {
     assert_eq!(console, "");
     assert_eq!(rows(&dom).len(), 100);
     assert!(dom.contains("201\u{2013}300 of 10,000"));
+}
+
+#[test]
+fn the_command_writes_it_whole_or_not_at_all() {
+    use std::os::unix::fs::PermissionsExt;
+    let db = Db::initialized();
+    db.provision(&["acme", "globex"]);
+    let run = db.run(&["metrics", "report", "--html", "page.html"]).success();
+    assert!(
+        run.stdout().starts_with("wrote page.html: ") && run.stdout().contains("2 tenants"),
+        "{}",
+        run.stdout()
+    );
+    let file = db.dir.join("page.html");
+    let rights = |file: &Path| std::fs::metadata(file).unwrap().permissions().mode() & 0o777;
+    let other = std::env::temp_dir().join(unique(&format!("tenantctl-umask-{}-", std::process::id())));
+    std::fs::write(&other, "").unwrap();
+    // Those that the umask leaves, as any other new file has them.
+    assert_eq!(rights(&file), rights(&other));
+    std::fs::remove_file(other).unwrap();
+    let page = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(page.matches("<th scope=row>").count(), 2);
+    let json = db
+        .run(&["-o", "json", "metrics", "report", "acme", "--html", "page.html"])
+        .success()
+        .json();
+    assert_eq!(
+        (json["tenants"].as_u64(), json["file"].as_str()),
+        (Some(1), Some("page.html"))
+    );
+    db.run(&["metrics", "report", "--html", "."])
+        .exits(2)
+        .says(&[". is a folder", "./tenants.html"]);
+    db.run(&["metrics", "report", "--html", "none/page.html"])
+        .exits(5)
+        .says(&["no folder none"]);
+    db.run(&["metrics", "report", "nobody", "--html", "page.html"]).exits(4);
+    assert_eq!(
+        std::fs::read_to_string(&file)
+            .unwrap()
+            .matches("<th scope=row>")
+            .count(),
+        1
+    );
+    assert_eq!(std::fs::read_dir(&db.dir).unwrap().count(), 1);
+    let Some((dom, console)) = browse(&page, "#sort=tenant") else {
+        return;
+    };
+    assert_eq!((rows(&dom), console.as_str()), (vec!["acme", "globex"], ""));
 }
 
 #[test]
