@@ -202,8 +202,16 @@ fn unanswered(error: &reqwest::Error) -> Failed {
         return Failed::ForGood("the request cannot be built".to_owned());
     }
     let mut deepest = error.source();
-    while let Some(cause) = deepest.and_then(std::error::Error::source) {
-        deepest = Some(cause);
+    while let Some(cause) = deepest {
+        if let Some(tls @ rustls::Error::InvalidCertificate(_)) = cause.downcast_ref() {
+            return Failed::ForGood(tls.to_string());
+        }
+        // What an error of the operating system's kind wraps is not what it says it stems from, but that again.
+        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        match wrapped.map(|e| e as _).or_else(|| cause.source()) {
+            Some(further) => deepest = Some(further),
+            None => break,
+        }
     }
     let what = if error.is_connect() {
         "no connection"

@@ -3,6 +3,7 @@
 pub mod fleet;
 pub mod redis;
 pub mod s3;
+pub mod webhook;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,1061 @@
+//! Alerts reach a real receiver: each once, worse ones again, ends too, whatever the receiver does meanwhile.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use tenantctl::config::{AlertPolicy, Config};
+use tenantctl::metrics::cluster::Cluster;
+use tenantctl::metrics::{Alert, AlertSeverity, Fleet};
+use tenantctl::notify::{Notifier, Scope, Told};
+use tenantctl::pg::conninfo::ConnInfo;
+use tenantctl::pg::session::{Connector, Session, SessionLimits};
+use tenantctl::tenant::TenantId;
+
+use crate::support::webhook::{Answer, Webhook};
+use crate::support::{self, Db, free_port, loud, runtime, unique, wait_for};
+
+/// What a part of a URL must never be seen.
+const TOKEN: &str = "t0ken-of-the-receiver";
+
+fn policy(timeout_s: f64) -> AlertPolicy {
+    AlertPolicy {
+        timeout_s,
+        ..Config::builtin().unwrap().alerts
+    }
+}
+
+fn session(url: &str) -> Session {
+    let info = ConnInfo::resolve(Some(url), &|_| None).unwrap();
+    let connector = Connector::new(info, "tenantctl test", SessionLimits::default());
+    runtime().block_on(connector.connect()).unwrap()
+}
+
+fn id(text: &str) -> TenantId {
+    text.parse().unwrap()
+}
+
+fn alert(alert_type: &str, tenant: &str, severity: AlertSeverity) -> Alert {
+    Alert {
+        alert_type: alert_type.into(),
+        severity,
+        tenant_id: (!tenant.is_empty()).then(|| id(tenant)),
+        object: None,
+        message: format!("{alert_type} of {tenant:?}"),
+        value: Some(93.0),
+        limit: Some(100.0),
+    }
+}
+
+fn warning(tenant: &str) -> Alert {
+    alert("connection_limit", tenant, AlertSeverity::Warning)
+}
+
+fn critical(tenant: &str) -> Alert {
+    alert("connection_limit", tenant, AlertSeverity::Critical)
+}
+
+/// What a measurement of this moment would have found. The cluster is on this machine, and so is its clock.
+fn fleet(alerts: Vec<Alert>) -> Fleet {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    Fleet {
+        timestamp: String::new(),
+        unix_time: now.as_secs_f64(),
+        duration_ms: 1.0,
+        tenants: Vec::new(),
+        cluster: Cluster::default(),
+        unknown: Vec::new(),
+        alerts,
+    }
+}
+
+/// All of the database was looked at.
+fn all() -> Scope {
+    Scope {
+        tenants: vec![id("acme"), id("beta")],
+        database: true,
+        unknown: [].into(),
+    }
+}
+
+/// A database with a receiver.
+struct Stage {
+    db: Db,
+    session: Session,
+    receiver: Webhook,
+    notifier: Notifier,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self::with("/hook", 10.0)
+    }
+
+    fn with(path: &str, timeout_s: f64) -> Self {
+        let db = Db::initialized();
+        let receiver = Webhook::start();
+        Self {
+            session: session(&db.url),
+            notifier: Notifier::new(Some(receiver.url(path)), policy(timeout_s), db.name.clone()),
+            receiver,
+            db,
+        }
+    }
+
+    fn run(&self, alerts: Vec<Alert>, scope: &Scope) -> Told {
+        runtime().block_on(self.notifier.run(&self.session, &fleet(alerts), scope))
+    }
+
+    /// A run that the receiver accepts all of; what it was told.
+    #[track_caller]
+    fn told(&self, alerts: Vec<Alert>) -> Vec<String> {
+        let told = self.run(alerts, &all());
+        assert_eq!((told.undelivered.len(), told.warnings), (0, vec![]));
+        let posted = self.receiver.told();
+        assert_eq!(told.sent.len() + told.resolved.len(), posted.len());
+        posted
+    }
+
+    fn value(&self, sql: &str) -> String {
+        self.db.value(sql)
+    }
+}
+
+const FIRING: &str = "firing connection_limit/acme/ warning";
+const WORSE: &str = "firing connection_limit/acme/ critical";
+const RESOLVED: &str = "resolved connection_limit/acme/ critical";
+const NOTHING: [&str; 0] = [];
+
+#[test]
+fn a_webhook_is_told_each_thing_once() {
+    let stage = Stage::new();
+    assert_eq!(stage.told(vec![warning("acme")]), [FIRING]);
+    let since = stage.value("SELECT fired_at FROM tenantctl.alerts");
+    assert_eq!(stage.told(vec![warning("acme")]), NOTHING, "told already");
+    assert_eq!(stage.told(vec![critical("acme")]), [WORSE]);
+    assert_eq!(stage.told(vec![warning("acme")]), NOTHING, "better is not worth a word");
+    assert_eq!(stage.told(vec![critical("acme")]), NOTHING, "as bad as was told");
+    assert_eq!(stage.value("SELECT fired_at FROM tenantctl.alerts"), since);
+
+    // Again after some hours, and then not for as long.
+    stage
+        .db
+        .sql("UPDATE tenantctl.alerts SET notified_at = notified_at - interval '4 hours'");
+    assert_eq!(stage.told(vec![critical("acme")]), [WORSE]);
+    assert_eq!(stage.told(vec![critical("acme")]), NOTHING);
+
+    assert_eq!(stage.told(vec![]), [RESOLVED]);
+    assert_eq!(stage.told(vec![]), NOTHING);
+
+    // Another story of the same alert.
+    assert_eq!(stage.told(vec![warning("acme")]), [FIRING]);
+    assert_ne!(stage.value("SELECT fired_at FROM tenantctl.alerts"), since);
+    assert_eq!(stage.told(vec![]), ["resolved connection_limit/acme/ warning"]);
+    assert_eq!(stage.value("SELECT count(*) FROM tenantctl.alerts"), "1");
+}
+
+#[test]
+fn a_post_has_the_whole_story() {
+    let stage = Stage::with(&format!("/hook/{TOKEN}?x=1"), 10.0);
+    stage.run(
+        vec![warning("acme"), alert("replica_missing", "", AlertSeverity::Critical)],
+        &all(),
+    );
+    let post = stage.receiver.take().remove(0);
+    assert_eq!(post.method, "POST");
+    assert_eq!(post.uri.to_string(), format!("/hook/{TOKEN}?x=1"));
+    assert_eq!(post.headers["content-type"], "application/json");
+    let agent = post.headers["user-agent"].to_str().unwrap();
+    assert_eq!(agent, format!("tenantctl/{}", env!("CARGO_PKG_VERSION")));
+    let json = post.json;
+    assert_eq!(json["version"], 1);
+    assert_eq!(json["database"], stage.db.name.as_str());
+    let moment = |value: &serde_json::Value| value.as_str().unwrap().ends_with('Z');
+    assert!(moment(&json["sent_at"]), "{json}");
+    assert_eq!(
+        json["alerts"][0]["tenant_id"],
+        serde_json::Value::Null,
+        "critical ones first"
+    );
+    let acme = &json["alerts"][1];
+    assert!(moment(&acme["fired_at"]), "{acme}");
+    let fired_at = acme["fired_at"].clone();
+    assert_eq!(
+        *acme,
+        serde_json::json!({"status": "firing", "key": "connection_limit/acme/", "type": "connection_limit",
+            "severity": "warning", "tenant_id": "acme", "object": null, "message": "connection_limit of \"acme\"",
+            "value": 93, "limit": 100, "fired_at": fired_at, "resolved_at": null})
+    );
+    stage.run(vec![], &all());
+    let ended = stage.receiver.take().remove(0).json;
+    let acme = ended["alerts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|a| a["tenant_id"] == "acme")
+        .unwrap();
+    assert_eq!(acme["fired_at"], fired_at);
+    assert!(moment(&acme["resolved_at"]), "{acme}");
+}
+
+#[test]
+fn a_run_ends_only_what_it_has_looked_at() {
+    let stage = Stage::new();
+    stage.db.provision(&["acme", "beta"]);
+    let database = alert("replica_missing", "", AlertSeverity::Critical);
+    assert_eq!(stage.told(vec![warning("acme"), warning("beta"), database]).len(), 3);
+    let some = |tenant: &str, database: bool| Scope {
+        tenants: vec![id(tenant)],
+        database,
+        unknown: [].into(),
+    };
+    let told = stage.run(vec![], &some("beta", false));
+    assert_eq!(told.resolved, ["connection_limit/beta/"]);
+    assert_eq!(stage.receiver.told(), ["resolved connection_limit/beta/ warning"]);
+    // Nor does it say of another's alert that it goes on: nobody has looked.
+    stage
+        .db
+        .sql("UPDATE tenantctl.alerts SET notified_at = notified_at - interval '4 hours'");
+    assert_eq!(stage.run(vec![], &some("beta", false)), Told::default());
+    assert_eq!(stage.run(vec![], &some("beta", true)).resolved, ["replica_missing//"]);
+    assert_eq!(
+        stage.run(vec![], &some("acme", false)).resolved,
+        ["connection_limit/acme/"]
+    );
+}
+
+#[test]
+fn what_is_unknown_has_not_ended() {
+    let stage = Stage::new();
+    let unknown = Scope {
+        unknown: ["connection_limit/acme/".to_owned(), "connection_limit/beta/".to_owned()].into(),
+        ..all()
+    };
+    assert_eq!(stage.told(vec![warning("acme")]), [FIRING]);
+    assert_eq!(stage.run(vec![], &unknown), Told::default());
+    // As far as is known it goes on.
+    stage
+        .db
+        .sql("UPDATE tenantctl.alerts SET notified_at = notified_at - interval '4 hours'");
+    assert_eq!(stage.run(vec![], &unknown).sent, ["connection_limit/acme/"]);
+    assert_eq!(stage.receiver.told(), [FIRING]);
+    assert_eq!(
+        stage.value("SELECT count(*) FROM tenantctl.alerts"),
+        "1",
+        "nor has it begun"
+    );
+    assert_eq!(stage.told(vec![]), ["resolved connection_limit/acme/ warning"]);
+    // What has ended stays so.
+    assert_eq!(stage.run(vec![], &unknown), Told::default());
+}
+
+#[test]
+fn an_older_measurement_does_not_undo_a_newer_one() {
+    let stage = Stage::new();
+    let older = fleet(vec![warning("acme")]);
+    let run = |fleet: &Fleet| runtime().block_on(stage.notifier.run(&stage.session, fleet, &all()));
+    assert_eq!(stage.told(vec![critical("acme")]), [WORSE]);
+    run(&older);
+    assert_eq!(stage.value("SELECT severity FROM tenantctl.alerts"), "critical");
+    let nothing_yet = fleet(vec![]);
+    assert_eq!(stage.told(vec![critical("acme")]), NOTHING);
+    assert_eq!(run(&nothing_yet), Told::default(), "it began after that was measured");
+    assert_eq!(stage.told(vec![]), [RESOLVED]);
+    assert_eq!(run(&older), Told::default(), "it has ended since");
+}
+
+#[test]
+fn alerts_of_tenants_that_are_gone_end() {
+    let stage = Stage::new();
+    stage.db.provision(&["acme", "beta"]);
+    // And of one that never came to be.
+    let failed = alert("provision_failed", "newcomer", AlertSeverity::Critical);
+    stage.told(vec![warning("acme"), warning("beta"), failed]);
+    stage.db.run(&["drop", "beta", "--yes"]).success();
+    let only_acme = |database| Scope {
+        tenants: vec![id("acme")],
+        database,
+        unknown: [].into(),
+    };
+    assert_eq!(stage.run(vec![warning("acme")], &only_acme(false)), Told::default());
+    let told = stage.run(vec![warning("acme")], &only_acme(true));
+    assert_eq!(told.resolved.len(), 2);
+    assert_eq!(
+        stage.receiver.told(),
+        [
+            "resolved connection_limit/beta/ warning",
+            "resolved provision_failed/newcomer/ critical"
+        ]
+    );
+    // They are not kept for ever.
+    stage
+        .db
+        .sql("UPDATE tenantctl.alerts SET resolved_at = resolved_at - interval '8 days'");
+    stage.run(vec![warning("acme")], &only_acme(true));
+    assert_eq!(
+        stage.value("SELECT string_agg(alert_key, ' ') FROM tenantctl.alerts"),
+        "connection_limit/acme/"
+    );
+}
+
+#[test]
+fn an_end_that_was_never_told_is_kept_for_longer() {
+    let stage = Stage::with("/hook", 1.0);
+    stage.told(vec![warning("acme")]);
+    stage.receiver.always(Answer::Status(400));
+    for (days, rows) in [(8, "1"), (31, "0")] {
+        stage.db.sql(&format!(
+            "UPDATE tenantctl.alerts SET resolved_at = now() - interval '{days} days', seen_at = now() - interval '{days} days'"
+        ));
+        stage.run(vec![], &all());
+        assert_eq!(
+            stage.value("SELECT count(*) FROM tenantctl.alerts"),
+            rows,
+            "{days} days"
+        );
+    }
+}
+
+#[test]
+fn a_receiver_that_fails_for_a_moment_is_tried_again() {
+    let stage = Stage::new();
+    stage.receiver.next([
+        Answer::Status(503),
+        Answer::Full(429, "retry-after", "0".into(), String::new()),
+        Answer::Status(500),
+    ]);
+    let told = stage.run(vec![warning("acme")], &all());
+    assert_eq!((told.sent.len(), told.warnings), (1, vec![]));
+    assert_eq!(stage.receiver.take().len(), 4);
+    assert_eq!(stage.told(vec![warning("acme")]), NOTHING);
+}
+
+#[test]
+fn what_was_not_delivered_goes_with_the_next_run() {
+    let path = format!("/{TOKEN}");
+    let stage = Stage::with(&path, 1.5);
+    for (answer, said) in [
+        (Answer::Status(503), "it answered 503"),
+        // Nobody waits for longer than there is time.
+        (
+            Answer::Full(429, "retry-after", "3600".into(), String::new()),
+            "it answered 429",
+        ),
+    ] {
+        stage.receiver.always(answer);
+        let started = Instant::now();
+        let told = stage.run(vec![warning("acme")], &all());
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert_eq!(told.undelivered, ["connection_limit/acme/"]);
+        let [said_why] = told.warnings.as_slice() else {
+            panic!("{:?}", told.warnings);
+        };
+        assert!(
+            said_why.contains(said) && said_why.contains("http://127.0.0.1:"),
+            "{said_why}"
+        );
+        assert!(!said_why.contains(TOKEN), "{said_why}");
+        assert!(!stage.receiver.take().is_empty());
+    }
+    stage.receiver.always(Answer::Status(200));
+    // By whatever run: this one looks at another tenant.
+    let other = Scope {
+        tenants: vec![id("beta")],
+        ..Scope::default()
+    };
+    assert_eq!(stage.run(vec![], &other).sent, ["connection_limit/acme/"]);
+    assert_eq!(stage.receiver.told(), [FIRING]);
+    // One that ends before anybody was told of it is nobody's business.
+    stage.receiver.always(Answer::Status(400));
+    assert_eq!(
+        stage.run(vec![warning("acme"), warning("beta")], &all()).undelivered,
+        ["connection_limit/beta/"]
+    );
+    stage.receiver.always(Answer::Status(200));
+    stage.receiver.take();
+    assert_eq!(stage.told(vec![warning("acme")]), NOTHING);
+}
+
+#[test]
+fn a_refusal_for_good_is_not_tried_again_by_the_same_run() {
+    let stage = Stage::new();
+    for status in [400, 401, 404, 413] {
+        // The path is repeated, as many a server does, and not by us.
+        let body = format!("Cannot POST /hook/{TOKEN}");
+        stage.receiver.next([Answer::Full(status, "x-y", "z".into(), body)]);
+        let told = stage.run(vec![warning("acme")], &all());
+        assert_eq!(told.undelivered, ["connection_limit/acme/"]);
+        assert!(
+            told.warnings[0].contains(&format!("it answered {status}")),
+            "{:?}",
+            told.warnings
+        );
+        assert!(!told.warnings[0].contains(TOKEN), "{:?}", told.warnings);
+        assert_eq!(stage.receiver.take().len(), 1);
+    }
+    assert_eq!(stage.told(vec![warning("acme")]), [FIRING]);
+}
+
+#[test]
+fn redirects_are_not_followed() {
+    let elsewhere = Webhook::start();
+    let stage = Stage::new();
+    for status in [301, 302, 307, 308] {
+        let to = elsewhere.url(&format!("/{TOKEN}"));
+        stage
+            .receiver
+            .next([Answer::Full(status, "location", to, String::new())]);
+        let told = stage.run(vec![warning("acme")], &all());
+        assert_eq!(told.undelivered, ["connection_limit/acme/"]);
+        assert!(
+            told.warnings[0].contains("redirects are not followed"),
+            "{:?}",
+            told.warnings
+        );
+        assert!(!told.warnings[0].contains(TOKEN), "{:?}", told.warnings);
+    }
+    assert_eq!(elsewhere.take().len(), 0);
+    assert_eq!(stage.receiver.take().len(), 4);
+}
+
+#[test]
+fn a_receiver_that_hangs_holds_nobody_up_for_longer_than_configured() {
+    let stage = Stage::with("/hook", 1.0);
+    stage.receiver.always(Answer::Hang);
+    let started = Instant::now();
+    let told = stage.run(vec![warning("acme")], &all());
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert!(told.warnings[0].contains("no answer in time"), "{:?}", told.warnings);
+    // It was sent and not accepted, as when a run is killed in between: the next one sends it again.
+    assert_eq!(stage.receiver.told(), [FIRING]);
+    stage.receiver.always(Answer::Status(200));
+    assert_eq!(stage.told(vec![warning("acme")]), [FIRING]);
+}
+
+#[test]
+fn a_run_that_is_killed_while_it_delivers_leaves_it_to_the_next() {
+    let stage = Stage::new();
+    stage.receiver.always(Answer::Hang);
+    let other = session(&stage.db.url);
+    runtime().block_on(async {
+        let killed = fleet(vec![warning("acme")]);
+        tokio::time::timeout(Duration::from_millis(700), stage.notifier.run(&other, &killed, &all()))
+            .await
+            .unwrap_err();
+    });
+    assert_eq!(stage.receiver.told(), [FIRING]);
+    // Its session goes with it.
+    drop(other);
+    stage.receiver.always(Answer::Status(200));
+    assert_eq!(stage.told(vec![warning("acme")]), [FIRING]);
+    assert_eq!(stage.told(vec![warning("acme")]), NOTHING);
+}
+
+#[test]
+fn urls_that_are_none_are_said_and_not_repeated() {
+    let db = Db::initialized();
+    let session = session(&db.url);
+    for url in [
+        TOKEN.to_owned(),
+        format!("smtp://{TOKEN}@h/"),
+        format!("http://h:{TOKEN}/"),
+    ] {
+        let notifier = Notifier::new(Some(url), policy(5.0), db.name.clone());
+        let told = runtime().block_on(notifier.run(&session, &fleet(vec![warning("acme")]), &all()));
+        assert_eq!(told.undelivered, ["connection_limit/acme/"]);
+        assert!(told.warnings[0].contains("TENANTCTL_ALERT_URL"), "{:?}", told.warnings);
+        assert!(!told.warnings[0].contains(TOKEN), "{:?}", told.warnings);
+    }
+    // Nobody listens there.
+    let url = format!("http://127.0.0.1:{}/{TOKEN}", free_port());
+    let notifier = Notifier::new(Some(url), policy(1.0), db.name.clone());
+    let told = runtime().block_on(notifier.run(&session, &fleet(vec![warning("acme")]), &all()));
+    assert!(
+        told.warnings[0].contains("no connection: Connection refused"),
+        "{:?}",
+        told.warnings
+    );
+    assert!(!told.warnings[0].contains(TOKEN), "{:?}", told.warnings);
+    // Without a receiver there is nothing to remember.
+    db.sql("TRUNCATE tenantctl.alerts");
+    let notifier = Notifier::new(None, policy(5.0), db.name.clone());
+    let told = runtime().block_on(notifier.run(&session, &fleet(vec![warning("acme")]), &all()));
+    assert_eq!(told, Told::default());
+    assert_eq!(db.value("SELECT count(*) FROM tenantctl.alerts"), "0");
+}
+
+#[test]
+fn without_a_registry_to_write_to_nothing_is_sent() {
+    let stage = Stage::new();
+    stage.db.sql(&format!(
+        "ALTER DATABASE {} SET default_transaction_read_only = on",
+        stage.db.name
+    ));
+    let read_only = session(&stage.db.url);
+    let told = runtime().block_on(stage.notifier.run(&read_only, &fleet(vec![warning("acme")]), &all()));
+    assert_eq!(told.undelivered, ["connection_limit/acme/"]);
+    assert!(
+        told.warnings[0].contains("does not accept writes"),
+        "{:?}",
+        told.warnings
+    );
+    assert_eq!(stage.receiver.take().len(), 0);
+
+    // The registry is held by somebody: no longer than configured, and the session is of use afterwards.
+    let stage = Stage::with("/hook", 1.0);
+    let held = support::hold(
+        &stage.db.url,
+        "BEGIN; LOCK TABLE tenantctl.alerts IN ACCESS EXCLUSIVE MODE",
+    );
+    let started = Instant::now();
+    let told = stage.run(vec![warning("acme")], &all());
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert_eq!(told.undelivered, ["connection_limit/acme/"]);
+    assert_eq!(told.warnings.len(), 1);
+    held.run("ROLLBACK");
+    if !stage.session.is_closed() {
+        assert_eq!(stage.told(vec![warning("acme")]), [FIRING]);
+    }
+}
+
+#[test]
+fn an_admin_who_is_no_superuser_tells_alerts() {
+    let stage = Stage::new();
+    let plain = session(&login(&stage.db, "tenantctl_owner"));
+    let told = runtime().block_on(stage.notifier.run(&plain, &fleet(vec![warning("acme")]), &all()));
+    assert_eq!((told.sent.len(), told.warnings), (1, vec![]));
+    assert_eq!(stage.receiver.told(), [FIRING]);
+}
+
+/// A tenant each, so that there are several posts.
+fn many(n: usize) -> (Vec<Alert>, Scope) {
+    let names: Vec<String> = (0..n).map(|i| format!("tenant-{i}")).collect();
+    let scope = Scope {
+        tenants: names.iter().map(|name| id(name)).collect(),
+        database: true,
+        unknown: [].into(),
+    };
+    (names.iter().map(|name| warning(name)).collect(), scope)
+}
+
+#[test]
+fn two_runs_at_once_neither_lose_nor_double() {
+    let stage = Stage::with("/hook", 30.0);
+    let sessions: Vec<Session> = (0..3).map(|_| session(&stage.db.url)).collect();
+    let (alerts, scope) = many(1700);
+    stage.receiver.always(Answer::Late(Duration::from_millis(100)));
+    for round in 0..2 {
+        let alerts = if round == 0 { alerts.clone() } else { Vec::new() };
+        // Runs that have measured one after the other and tell at the same time.
+        let fleets: Vec<Fleet> = sessions.iter().map(|_| fleet(alerts.clone())).collect();
+        let runs = sessions
+            .iter()
+            .zip(&fleets)
+            .map(|(s, f)| stage.notifier.run(s, f, &scope));
+        let told = runtime().block_on(futures_util::future::join_all(runs));
+        for told in &told {
+            assert_eq!((told.undelivered.len(), &told.warnings), (0, &vec![]));
+        }
+        let posts = stage.receiver.take();
+        assert!(posts.len() >= 4, "{}", posts.len());
+        let mut times: BTreeMap<String, usize> = BTreeMap::new();
+        for alert in posts.iter().flat_map(|post| post.json["alerts"].as_array().unwrap()) {
+            assert_eq!(alert["status"], ["firing", "resolved"][round]);
+            *times.entry(alert["key"].to_string()).or_default() += 1;
+        }
+        assert_eq!(times.len(), 1700);
+        assert!(times.values().all(|n| *n == 1), "told more than once");
+    }
+}
+
+#[test]
+fn of_several_posts_those_that_were_accepted_are_noted() {
+    let stage = Stage::new();
+    let (alerts, scope) = many(1200);
+    stage
+        .receiver
+        .next([Answer::Status(200), Answer::Status(400), Answer::Status(200)]);
+    let told = stage.run(alerts.clone(), &scope);
+    let (sent, left) = (told.sent.len(), told.undelivered.len());
+    assert_eq!(sent + left, 1200);
+    assert!([200, 500].contains(&left), "{left}");
+    assert!(
+        told.warnings[0].starts_with(&format!("{left} of 1200 alerts were not delivered")),
+        "{:?}",
+        told.warnings
+    );
+    stage.receiver.take();
+    assert_eq!(stage.run(alerts, &scope).sent.len(), left);
+    assert_eq!(stage.receiver.told().len(), left);
+}
+
+#[test]
+fn ten_thousand_alerts_are_told_in_few_posts() {
+    let stage = Stage::with("/hook", 60.0);
+    let (alerts, scope) = many(10_000);
+    let told = stage.run(alerts, &scope);
+    assert_eq!((told.sent.len(), told.warnings), (10_000, vec![]));
+    assert_eq!(stage.receiver.take().len(), 20);
+    assert_eq!(stage.run(vec![], &scope).resolved.len(), 10_000);
+}
+
+/// Holds a body against what Alertmanager's API of version 2 takes: an array of postableAlert.
+fn check_schema(posted: &serde_json::Value) {
+    for alert in posted.as_array().unwrap() {
+        let fields: Vec<&str> = alert.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut known = ["labels", "annotations", "startsAt", "endsAt", "generatorURL"];
+        known.sort();
+        assert_eq!(fields, known);
+        for set in ["labels", "annotations"] {
+            for (name, value) in alert[set].as_object().unwrap() {
+                assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'), "{name}");
+                assert!(value.as_str().is_some_and(|text| !text.is_empty()), "{name}: {value}");
+            }
+        }
+        assert!(alert["labels"]["alertname"].is_string());
+        for moment in ["startsAt", "endsAt"] {
+            let text = alert[moment].as_str().unwrap();
+            assert!(
+                text.len() >= 20 && text.as_bytes()[10] == b'T' && text.ends_with('Z'),
+                "{text}"
+            );
+        }
+        assert!(alert["startsAt"].as_str() < alert["endsAt"].as_str(), "{alert}");
+        assert!(alert["generatorURL"].as_str().unwrap().starts_with("urn:tenantctl:"));
+    }
+}
+
+#[test]
+fn alertmanager_is_told_of_all_that_goes_on_in_every_run() {
+    let stage = Stage::with("/api/v2/alerts", 10.0);
+    let post = |alerts: Vec<Alert>, scope: &Scope| {
+        let told = stage.run(alerts, scope);
+        assert_eq!(told.warnings, NOTHING);
+        let mut posts = stage.receiver.take();
+        assert!(posts.len() <= 1);
+        let json = posts.pop().map_or_else(|| serde_json::json!([]), |post| post.json);
+        check_schema(&json);
+        let ended = |alert: &serde_json::Value| {
+            let minutes = stage.db.value(&format!(
+                "SELECT extract(epoch FROM timestamptz {} - now()) / 60",
+                alert["endsAt"].to_string().replace('"', "'")
+            ));
+            minutes.parse::<f64>().unwrap() < 30.0
+        };
+        let alerts: Vec<String> = json
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|alert| {
+                let labels = &alert["labels"];
+                let word = if ended(alert) { "ended" } else { "goes on" };
+                format!(
+                    "{} {} {word}",
+                    labels["tenant_id"].as_str().unwrap(),
+                    labels["severity"].as_str().unwrap()
+                )
+            })
+            .collect();
+        (json, alerts)
+    };
+    let (first, told) = post(vec![warning("acme")], &all());
+    assert_eq!(told, ["acme warning goes on"]);
+    assert_eq!(
+        first[0]["labels"],
+        serde_json::json!({"alertname": "connection_limit", "severity": "warning", "tenant_id": "acme",
+            "database": stage.db.name})
+    );
+    let (second, told) = post(vec![warning("acme")], &all());
+    assert_eq!(told, ["acme warning goes on"]);
+    assert_eq!(second[0]["startsAt"], first[0]["startsAt"]);
+    assert_ne!(second[0]["endsAt"], first[0]["endsAt"]);
+    // Another severity is another alert there: the former one ends.
+    let (_, told) = post(vec![critical("acme")], &all());
+    assert_eq!(told, ["acme warning ended", "acme critical goes on"]);
+    let (_, told) = post(vec![warning("acme")], &all());
+    assert_eq!(told, ["acme critical ended", "acme warning goes on"]);
+    // Nobody can say: it is kept alive.
+    let unknown = Scope {
+        unknown: ["connection_limit/acme/".to_owned()].into(),
+        ..all()
+    };
+    assert_eq!(post(vec![], &unknown).1, ["acme warning goes on"]);
+    // Nobody has looked: nothing is said of it.
+    let other = Scope {
+        tenants: vec![id("beta")],
+        ..Scope::default()
+    };
+    assert_eq!(post(vec![warning("beta")], &other).1, ["beta warning goes on"]);
+    let (_, mut told) = post(vec![], &all());
+    told.sort();
+    assert_eq!(told, ["acme warning ended", "beta warning ended"]);
+    assert_eq!(post(vec![], &all()).1, NOTHING);
+}
+
+#[test]
+fn alertmanagers_own_words_are_passed_on() {
+    let stage = Stage::with("/api/v2/alerts", 5.0);
+    let body = "\"start time must be before\n end time\"".to_owned();
+    stage.receiver.next([Answer::Full(400, "x-y", "z".into(), body)]);
+    let told = stage.run(vec![warning("acme")], &all());
+    assert!(
+        told.warnings[0].contains("400 Bad Request: \"start time must be before end time\""),
+        "{:?}",
+        told.warnings
+    );
+}
+
+/// Debian's Alertmanager, until it is dropped.
+struct Alertmanager {
+    child: Child,
+    dir: std::path::PathBuf,
+    port: u16,
+}
+
+impl Alertmanager {
+    const PROGRAM: &str = "prometheus-alertmanager";
+
+    fn start() -> Option<Self> {
+        let found = Command::new(Self::PROGRAM).arg("--version").output();
+        if !found.is_ok_and(|out| out.status.success()) {
+            loud(&format!(
+                "SKIPPED: alerts::a_real_alertmanager_takes_them, as {} is missing",
+                Self::PROGRAM
+            ));
+            return None;
+        }
+        let dir = std::env::temp_dir().join(format!("tenantctl-test-{}-{}", std::process::id(), unique("am")));
+        std::fs::create_dir_all(&dir).unwrap();
+        let config = dir.join("alertmanager.yml");
+        std::fs::write(&config, "route: {receiver: none}\nreceivers: [{name: none}]\n").unwrap();
+        let port = free_port();
+        let child = Command::new(Self::PROGRAM)
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.path={}", dir.display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .arg("--cluster.listen-address=")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let started = Self { child, dir, port };
+        wait_for("Alertmanager", || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        Some(started)
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/api/v2/alerts", self.port)
+    }
+
+    /// Its active alerts.
+    fn alerts(&self) -> serde_json::Value {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream
+            .write_all(b"GET /api/v2/alerts?active=true HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(" 200 "), "{answer}");
+        serde_json::from_str(body).unwrap()
+    }
+}
+
+impl Drop for Alertmanager {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+#[test]
+fn a_real_alertmanager_takes_them() {
+    let Some(server) = Alertmanager::start() else { return };
+    let db = Db::initialized();
+    let session = session(&db.url);
+    let notifier = Notifier::new(Some(server.url()), policy(30.0), db.name.clone());
+    let run = |alerts: Vec<Alert>| {
+        let told = runtime().block_on(notifier.run(&session, &fleet(alerts), &all()));
+        assert_eq!((told.undelivered.len(), told.warnings), (0, vec![]));
+    };
+    let active = || {
+        let mut all: Vec<String> = server
+            .alerts()
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|a| {
+                format!(
+                    "{} {}",
+                    a["labels"]["tenant_id"].as_str().unwrap(),
+                    a["labels"]["severity"].as_str().unwrap()
+                )
+            })
+            .collect();
+        all.sort();
+        all
+    };
+    run(vec![warning("acme"), critical("beta")]);
+    // It takes alerts in at its own pace.
+    wait_for("both alerts", || active() == ["acme warning", "beta critical"]);
+    let acme = |json: serde_json::Value| {
+        json.as_array()
+            .unwrap()
+            .iter()
+            .find(|a| a["labels"]["tenant_id"] == "acme")
+            .cloned()
+    };
+    let first = acme(server.alerts()).unwrap();
+    assert_eq!(first["annotations"]["message"], "connection_limit of \"acme\"");
+    assert_eq!(first["annotations"]["value"], "93");
+    assert_eq!(first["generatorURL"], format!("urn:tenantctl:{}", db.name));
+    run(vec![critical("acme"), critical("beta")]);
+    wait_for("the worse alert alone", || {
+        active() == ["acme critical", "beta critical"]
+    });
+    run(vec![critical("beta")]);
+    wait_for("the end of one", || active() == ["beta critical"]);
+    run(vec![]);
+    wait_for("the end of all", || active().is_empty());
+}
+
+/// A login with this right; its URL.
+fn login(db: &Db, right: &str) -> String {
+    let role = unique("login");
+    db.sql(&format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT {right} TO {role}"
+    ));
+    db.url_as(&role).replace('@', ":x@")
+}
+
+/// One whose commands fail critically: it may connect and has no right to the registry.
+fn unprivileged(db: &Db) -> String {
+    login(db, &format!("CONNECT ON DATABASE {}", db.name))
+}
+
+#[test]
+fn critical_errors_of_a_command_are_told_and_change_nothing() {
+    let db = Db::initialized();
+    let url = unprivileged(&db);
+    let receiver = Webhook::start();
+    let run = |args: &[&str], hook: &str| {
+        let mut cmd = db.command(args).env("DATABASE_URL", &url);
+        if !hook.is_empty() {
+            cmd = cmd.env("TENANTCTL_ALERT_URL", hook);
+        }
+        cmd.finish().exits(4)
+    };
+    let without = run(&["list"], "");
+    let with = run(&["list"], &receiver.url("/hook"));
+    let said = |stderr: String| {
+        stderr
+            .lines()
+            .filter(|l| !l.starts_with("error_id"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(said(with.stderr()), said(without.stderr()));
+    assert_eq!(with.stdout(), "");
+    let post = receiver.take().remove(0).json;
+    let alert = &post["alerts"][0];
+    let stderr = with.stderr();
+    assert_eq!(post["database"], db.name.as_str());
+    assert_eq!(alert["type"], "list_failure");
+    assert_eq!(alert["severity"], "critical");
+    assert_eq!(alert["status"], "firing");
+    assert_eq!(alert["tenant_id"], serde_json::Value::Null);
+    assert_eq!(alert["error_type"], "permission");
+    assert!(stderr.contains(alert["error_id"].as_str().unwrap()), "{stderr}");
+    assert!(
+        alert["message"].as_str().unwrap().contains("may not use the registry"),
+        "{alert}"
+    );
+
+    // Errors that are not critical are nobody's alert.
+    let gone = db
+        .command(&["show", "nobody"])
+        .env("TENANTCTL_ALERT_URL", &receiver.url("/hook"));
+    gone.finish().exits(4);
+    db.run(&["list"]).success();
+    assert_eq!(receiver.take().len(), 0);
+
+    // In Alertmanager's form.
+    run(&["list"], &receiver.url("/api/v2/alerts"));
+    let post = receiver.take().remove(0).json;
+    check_schema(&post);
+    assert_eq!(
+        post[0]["labels"],
+        serde_json::json!({"alertname": "list_failure", "severity": "critical", "database": db.name, "error_type": "permission"})
+    );
+    assert!(post[0]["annotations"]["error_id"].is_string());
+}
+
+#[test]
+fn a_receiver_that_does_not_take_critical_errors_is_a_warning() {
+    let db = Db::initialized();
+    let url = unprivileged(&db);
+    std::fs::write(db.dir.join("tenant_templates.yaml"), "alerts:\n  timeout_s: 1\n").unwrap();
+    let receiver = Webhook::start();
+    let hook = receiver.url(&format!("/{TOKEN}?key={TOKEN}"));
+    let run = |answer: Answer, hook: &str, says: &str| {
+        receiver.always(answer);
+        let started = Instant::now();
+        // With every line of the log.
+        let run = db
+            .command(&["list", "-vv"])
+            .env("DATABASE_URL", &url)
+            .env("TENANTCTL_ALERT_URL", hook);
+        let run = run
+            .finish()
+            .exits(4)
+            .says(&["may not use the registry", "warning:", says]);
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+        assert!(!run.stderr().contains(TOKEN), "{}", run.stderr());
+        // The user sees first how the command ended.
+        assert!(run.stderr().find("error:") < run.stderr().find("warning:"));
+    };
+    run(Answer::Hang, &hook, "no answer in time");
+    run(Answer::Status(403), &hook, "it answered 403");
+    run(Answer::Status(200), &format!("ftp://{TOKEN}"), "TENANTCTL_ALERT_URL");
+}
+
+#[test]
+fn critical_failures_of_single_tenants_are_told_and_of_very_many_the_first() {
+    let db = Db::initialized();
+    let receiver = Webhook::start();
+    // Whoever provisions writes this row's table last; nobody can while it is held.
+    std::fs::write(
+        db.dir.join("tenant_templates.yaml"),
+        "provisioning:\n  timeout_s: 0.002\n  lock_timeout_s: 0.001\n",
+    )
+    .unwrap();
+    let provision = |names: &[String]| {
+        let mut args = vec!["-o", "json", "provision"];
+        args.extend(names.iter().map(String::as_str));
+        let cmd = db.command(&args).env("TENANTCTL_ALERT_URL", &receiver.url("/hook"));
+        let report = cmd.finish().exits(4).json();
+        let posts = receiver.take();
+        assert_eq!(posts.len(), 1);
+        (
+            report["failed"].as_array().unwrap().clone(),
+            posts[0].json["alerts"].as_array().unwrap().clone(),
+        )
+    };
+    let (failed, told) = provision(&["acme".to_owned()]);
+    assert_eq!(failed[0]["severity"], "critical");
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0]["type"], "provision_failure");
+    assert_eq!(told[0]["key"], "provision_failure/acme/timeout");
+    assert_eq!(told[0]["tenant_id"], "acme");
+    assert_eq!(told[0]["error_id"], failed[0]["error_id"]);
+    assert_eq!(told[0]["error_type"], "timeout");
+
+    let names: Vec<String> = (0..150).map(|n| format!("t{n}")).collect();
+    let (failed, told) = provision(&names);
+    assert_eq!(failed.len(), 150);
+    assert_eq!(told.len(), 101);
+    assert_eq!(told[100]["tenant_id"], serde_json::Value::Null);
+    assert_eq!(told[100]["message"], "50 further critical errors of provision");
+    assert_eq!(db.counts(), (0, 0, 0));
+}
+
+#[test]
+fn the_proxy_of_the_environment_is_used() {
+    let db = Db::initialized();
+    let url = unprivileged(&db);
+    let proxy = Webhook::start();
+    let run = |no_proxy: &str| {
+        db.command(&["list"])
+            .env("DATABASE_URL", &url)
+            .env("TENANTCTL_ALERT_URL", "http://hooks.invalid/hook")
+            .env("HTTP_PROXY", &proxy.url(""))
+            .env("http_proxy", &proxy.url(""))
+            .env("NO_PROXY", no_proxy)
+            .finish()
+            .exits(4)
+    };
+    run("");
+    let asked = proxy.take();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].uri.to_string(), "http://hooks.invalid/hook");
+    assert_eq!(asked[0].json["alerts"][0]["type"], "list_failure");
+}
+
+/// A receiver over TLS that answers one request with 200 and returns it.
+fn over_tls(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> (u16, std::thread::JoinHandle<Option<String>>) {
+    use std::io::{Read, Write};
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.cert.der().clone()], key.into())
+        .unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let served = std::thread::spawn(move || {
+        let (socket, _) = listener.accept().ok()?;
+        let connection = rustls::ServerConnection::new(std::sync::Arc::new(config)).ok()?;
+        let mut stream = rustls::StreamOwned::new(connection, socket);
+        let mut request = Vec::new();
+        let mut piece = [0; 4096];
+        // The request is one of a known length; its end is that of the JSON.
+        while !request.ends_with(b"}") {
+            match stream.read(&mut piece) {
+                Ok(n) if n > 0 => request.extend_from_slice(&piece[..n]),
+                _ => return None,
+            }
+        }
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .ok()?;
+        stream.flush().ok()?;
+        Some(String::from_utf8(request).unwrap())
+    });
+    (port, served)
+}
+
+#[test]
+fn https_receivers_are_verified_against_the_systems_certificates() {
+    let db = Db::initialized();
+    let url = unprivileged(&db);
+    std::fs::write(db.dir.join("tenant_templates.yaml"), "alerts:\n  timeout_s: 3\n").unwrap();
+    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let trusted = db.dir.join("trusted.pem");
+    std::fs::write(&trusted, certificate.cert.pem()).unwrap();
+    let run = |trust: bool| {
+        let (port, served) = over_tls(&certificate);
+        let mut cmd = db.command(&["list"]).env("DATABASE_URL", &url).env(
+            "TENANTCTL_ALERT_URL",
+            &format!("https://user:{TOKEN}@localhost:{port}/hook"),
+        );
+        if trust {
+            cmd = cmd.env("SSL_CERT_FILE", trusted.to_str().unwrap());
+        }
+        let run = cmd.finish().exits(4);
+        assert!(!run.stderr().contains(TOKEN), "{}", run.stderr());
+        (run, served.join().unwrap())
+    };
+    let (run_trusting, request) = run(true);
+    assert!(!run_trusting.stderr().contains("warning:"), "{}", run_trusting.stderr());
+    let request = request.unwrap();
+    assert!(request.starts_with("POST /hook HTTP/1.1"), "{request}");
+    assert!(
+        request.to_ascii_lowercase().contains("authorization: basic "),
+        "{request}"
+    );
+    // Who it is does not get better by asking again.
+    let (refusing, request) = run(false);
+    assert!(
+        refusing.stderr().contains("invalid peer certificate"),
+        "{}",
+        refusing.stderr()
+    );
+    assert_eq!(request, None);
+}
