@@ -703,6 +703,12 @@ fn alertmanagers_own_words_are_passed_on() {
         "{:?}",
         told.warnings
     );
+    // Of much that is said, little is read and less is shown.
+    stage
+        .receiver
+        .next([Answer::Full(400, "x-y", "z".into(), "x".repeat(10 << 20))]);
+    let told = stage.run(vec![warning("acme")], &all());
+    assert!(told.warnings[0].len() < 500, "{}", told.warnings[0].len());
 }
 
 /// Debian's Alertmanager, until it is dropped.
@@ -928,7 +934,7 @@ fn a_receiver_that_does_not_take_critical_errors_is_a_warning() {
 fn critical_failures_of_single_tenants_are_told_and_of_very_many_the_first() {
     let db = Db::initialized();
     let receiver = Webhook::start();
-    // Whoever provisions writes this row's table last; nobody can while it is held.
+    // Nobody makes a tenant in two milliseconds.
     std::fs::write(
         db.dir.join("tenant_templates.yaml"),
         "provisioning:\n  timeout_s: 0.002\n  lock_timeout_s: 0.001\n",
@@ -962,6 +968,58 @@ fn critical_failures_of_single_tenants_are_told_and_of_very_many_the_first() {
     assert_eq!(told[100]["tenant_id"], serde_json::Value::Null);
     assert_eq!(told[100]["message"], "50 further critical errors of provision");
     assert_eq!(db.counts(), (0, 0, 0));
+}
+
+#[test]
+fn failures_of_other_commands_are_told_too() {
+    let db = Db::initialized();
+    let receiver = Webhook::start();
+    let schema = db.provision(&["acme"]).remove(0).schema;
+    std::fs::write(
+        db.dir.join("tenant_templates.yaml"),
+        "provisioning:\n  lock_timeout_s: 0.3\n",
+    )
+    .unwrap();
+    let _held = support::hold(
+        &db.url,
+        &format!(
+            "BEGIN; LOCK TABLE {schema}.portfolios IN ACCESS EXCLUSIVE MODE; SELECT FROM tenantctl.tenants FOR UPDATE"
+        ),
+    );
+    for (args, alert_type) in [
+        (["drop", "acme", "--yes"], "drop_failure"),
+        (["rotate", "acme", "--disconnect"], "rotate_failure"),
+    ] {
+        let run = db.command(&args).env("TENANTCTL_ALERT_URL", &receiver.url("/hook"));
+        run.finish().exits(4);
+        let mut posts = receiver.take();
+        assert_eq!(posts.len(), 1, "{args:?}");
+        let alerts = posts.remove(0).json["alerts"].clone();
+        assert_eq!(alerts.as_array().unwrap().len(), 1, "{alerts}");
+        assert_eq!(alerts[0]["type"], alert_type);
+        assert_eq!(alerts[0]["tenant_id"], "acme");
+        assert_eq!(alerts[0]["error_type"], "timeout");
+    }
+}
+
+#[test]
+fn whoever_asks_again_to_stop_does_not_wait_for_the_receiver() {
+    let db = Db::initialized();
+    std::fs::write(db.dir.join("tenant_templates.yaml"), "alerts:\n  timeout_s: 600\n").unwrap();
+    let receiver = Webhook::start();
+    receiver.always(Answer::Hang);
+    let mut cmd = db
+        .command(&["list"])
+        .env("DATABASE_URL", &unprivileged(&db))
+        .env("TENANTCTL_ALERT_URL", &receiver.url("/hook"));
+    let mut child = cmd.command.stderr(Stdio::null()).spawn().unwrap();
+    wait_for("the post", || !receiver.take().is_empty());
+    Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    wait_for("the end", || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(4));
 }
 
 #[test]
