@@ -4,6 +4,7 @@ mod alertmanager;
 mod commands;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tenantctl::config::{AlertPolicy, Config};
@@ -13,6 +14,7 @@ use tenantctl::notify::{Notifier, Scope, Told};
 use tenantctl::pg::conninfo::ConnInfo;
 use tenantctl::pg::session::{Connector, Session, SessionLimits};
 use tenantctl::tenant::TenantId;
+use tokio::sync::Notify;
 
 use crate::support::webhook::{Answer, Webhook};
 use crate::support::{self, Db, free_port, runtime, unique};
@@ -568,6 +570,49 @@ fn two_runs_at_once_neither_lose_nor_double() {
         assert_eq!(times.len(), 1700);
         assert!(times.values().all(|n| *n == 1), "told more than once");
     }
+}
+
+#[test]
+fn what_changes_while_it_is_being_told_is_told_by_the_next_run() {
+    // The second one may write down what it has found while the first one tells, and gives up waiting to tell it.
+    let other = |stage: &Stage| {
+        let url = stage.receiver.url("/hook");
+        (
+            session(&stage.db.url),
+            Notifier::new(Some(url), policy(2.0), stage.db.name.clone()),
+        )
+    };
+    let meanwhile = |changes: &[Vec<Alert>]| {
+        let stage = Stage::with("/hook", 60.0);
+        let (session, impatient) = other(&stage);
+        let answer = Arc::new(Notify::new());
+        stage.receiver.next([Answer::When(Arc::clone(&answer))]);
+        let told = runtime().block_on(async {
+            let first = fleet(vec![warning("acme")]);
+            let first_scope = all();
+            let first = stage.notifier.run(&stage.session, &first, &first_scope);
+            let second = async {
+                while stage.receiver.peek() == 0 {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                for alerts in changes {
+                    let told = impatient.run(&session, &fleet(alerts.clone()), &all()).await;
+                    assert!(told.sent.is_empty() && told.resolved.is_empty());
+                }
+                answer.notify_one();
+            };
+            tokio::join!(first, second).0
+        });
+        assert_eq!(told.sent, ["connection_limit/acme/"]);
+        assert_eq!(stage.receiver.told(), [FIRING]);
+        stage
+    };
+    // It has ended: the end is told, although nobody knew of the beginning yet when that was found.
+    let stage = meanwhile(&[vec![]]);
+    assert_eq!(stage.told(vec![]), ["resolved connection_limit/acme/ warning"]);
+    // It has ended and begun anew: what was told is a story of the past.
+    let stage = meanwhile(&[vec![], vec![warning("acme")]]);
+    assert_eq!(stage.told(vec![warning("acme")]), [FIRING]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, Uri};
+use tokio::sync::Notify;
 
 use super::runtime;
 
@@ -20,6 +21,8 @@ pub enum Answer {
     Full(u16, &'static str, String, String),
     /// 200, after so long.
     Late(Duration),
+    /// 200, once this is notified.
+    When(Arc<Notify>),
     /// Nothing, ever.
     Hang,
 }
@@ -73,6 +76,11 @@ impl Webhook {
         self.inner.lock().unwrap().always = Some(answer);
     }
 
+    /// How many requests came since the last look, which this is not.
+    pub fn peek(&self) -> usize {
+        self.inner.lock().unwrap().received.len()
+    }
+
     /// What came since the last look, in its order.
     pub fn take(&self) -> Vec<Received> {
         std::mem::take(&mut self.inner.lock().unwrap().received)
@@ -116,6 +124,10 @@ async fn answer(
         Answer::Full(status, name, value, body) => (status, Some((name, value)), body),
         Answer::Late(pause) => {
             tokio::time::sleep(pause).await;
+            (200, None, String::new())
+        }
+        Answer::When(told) => {
+            told.notified().await;
             (200, None, String::new())
         }
         Answer::Hang => std::future::pending().await,
