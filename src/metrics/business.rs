@@ -8,9 +8,9 @@ use std::time::Duration;
 use futures_util::future::{join_all, join3};
 use tokio_postgres::types::Type;
 
-use super::readers::Piece;
+use super::readers::Work;
 use crate::config::BusinessQuery;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pg::session::{Param, Session, column};
 use crate::pg::sql::{Sql, TrustedScript};
 use crate::tenant::OWNER_ROLE;
@@ -79,10 +79,26 @@ pub struct Subject<'a> {
     pub role: &'a str,
 }
 
-impl Piece for Subject<'_> {
-    fn tables(&self) -> usize {
+/// Runs queries in the schemas of tenants.
+#[derive(Clone, Copy, Debug)]
+pub struct Queries<'a> {
+    /// What is asked.
+    pub queries: &'a [BusinessQuery],
+    /// The longest that one of them may take.
+    pub timeout: Duration,
+}
+
+impl<'a> Work for Queries<'a> {
+    type Piece = Subject<'a>;
+    type Done = Figures;
+
+    fn tables(&self, _subject: &Subject<'a>) -> usize {
         // A guess: what a query opens with its indexes.
         16
+    }
+
+    async fn one(&self, session: &Session, subject: &Subject<'a>) -> Result<Figures> {
+        run(session, subject, self.queries, self.timeout).await
     }
 }
 
@@ -156,10 +172,7 @@ WHERE s.name = 'restrict_nonsystem_relation_kind'",
     .await;
     if session.is_closed() {
         begun?;
-        return Err(Error::new(
-            crate::error::ErrorKind::Connection,
-            "lost the connection to the server",
-        ));
+        return Err(Error::new(ErrorKind::Connection, "lost the connection to the server"));
     }
     if let Err(error) = begun {
         return Ok(queries.iter().map(|_| Err(error.clone())).collect());

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use tokio_postgres::types::Type;
 
 use super::activity::{self, Connections};
-use super::business::{self, Figures, RunAs, Subject};
+use super::business::{self, Figures, Queries, RunAs, Subject};
 use super::cluster::{self, Cluster};
 use super::host::{self, Resources};
-use super::readers::{Piece, Readers};
-use super::sizes::{self, Asked, Batch, Chunk, Contents, Opened, Patience, Way};
+use super::readers::{Readers, Work};
+use super::sizes::{self, Asked, Batch, Chunk, Contents, Functions, Opened, Patience, Way};
 use super::statements::{self, Statements};
-use super::usage::{self, Counted};
+use super::usage::{self, Counted, Counters};
 use super::{Backup, Database, Fleet, Performance, TenantMetrics, Usage};
 use crate::catalog::tenants::TenantRow;
 use crate::config::BusinessQuery;
@@ -165,19 +165,38 @@ enum Task {
     Usage(Batch),
 }
 
-impl Piece for Task {
-    fn tables(&self) -> usize {
-        match self {
-            Self::Contents(chunk) => chunk.tables(),
-            Self::Sizes(batch) | Self::Usage(batch) => batch.tables(),
-        }
-    }
-}
-
 enum Outcome {
     Contents(Vec<(usize, Contents)>),
     Sizes(Asked<Option<u64>>),
     Usage(Asked<Counted>),
+}
+
+/// How [`Task`]s are done.
+struct Tasks<'a> {
+    schemas: &'a [&'a str],
+    way: Way,
+    patience: Patience,
+    counters: Counters<'a>,
+}
+
+impl Work for Tasks<'_> {
+    type Piece = Task;
+    type Done = Outcome;
+
+    fn tables(&self, task: &Task) -> usize {
+        match task {
+            Task::Contents(_) => 0,
+            Task::Sizes(batch) | Task::Usage(batch) => batch.relations(),
+        }
+    }
+
+    async fn one(&self, session: &Session, task: &Task) -> Result<Outcome> {
+        Ok(match task {
+            Task::Contents(chunk) => Outcome::Contents(sizes::read(session, self.schemas, chunk, self.way).await?),
+            Task::Sizes(batch) => Outcome::Sizes(sizes::ask(session, batch, self.patience, &Functions).await?),
+            Task::Usage(batch) => Outcome::Usage(sizes::ask(session, batch, self.patience, &self.counters).await?),
+        })
+    }
 }
 
 /// One measurement.
@@ -311,20 +330,17 @@ impl Run<'_> {
     }
 
     async fn work(&self, tasks: Vec<Task>, way: Way, heavy: &mut Heavy) -> Result<()> {
-        let patience = Patience::new(&self.readers);
-        let (today, all) = (self.rights.today.as_str(), self.rights.sees_all_rows);
-        let outcomes = self
-            .readers
-            .each(tasks, async |session, task| {
-                Ok(match task {
-                    Task::Contents(chunk) => Outcome::Contents(sizes::read(session, &self.schemas, chunk, way).await?),
-                    Task::Sizes(batch) => Outcome::Sizes(sizes::by_functions(session, batch, patience).await?),
-                    Task::Usage(batch) => {
-                        Outcome::Usage(usage::read(session, &self.schemas, batch, patience, today, all).await?)
-                    }
-                })
-            })
-            .await?;
+        let work = Tasks {
+            schemas: &self.schemas,
+            way,
+            patience: Patience::new(&self.readers),
+            counters: Counters {
+                schemas: &self.schemas,
+                today: &self.rights.today,
+                sees_all_rows: self.rights.sees_all_rows,
+            },
+        };
+        let outcomes = self.readers.each(&work, tasks).await?;
         let mut bytes = Vec::new();
         for outcome in outcomes {
             match outcome {
@@ -393,16 +409,15 @@ impl Run<'_> {
                 None => found.refused.entry(refusal(run_as)).or_default().push(at),
             }
         }
-        let timeout = self.options.business_timeout;
         let readers = Readers {
             jobs: self.options.jobs.max(1),
             ..self.readers.clone()
         };
-        let figures = readers
-            .each(subjects, async |session, subject| {
-                business::run(session, subject, queries, timeout).await
-            })
-            .await?;
+        let work = Queries {
+            queries,
+            timeout: self.options.business_timeout,
+        };
+        let figures = readers.each(&work, subjects).await?;
         for Figures { at, values } in figures {
             for (query, value) in queries.iter().zip(values) {
                 match value {

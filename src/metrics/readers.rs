@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pg::session::{Connector, Session};
 use crate::pg::sql::Sql;
 
@@ -24,10 +24,18 @@ pub struct Readers<'a> {
     pub lock_timeout: Duration,
 }
 
-/// A piece of work.
-pub trait Piece {
-    /// Tables that it opens.
-    fn tables(&self) -> usize;
+/// What is done in several sessions, piece by piece.
+pub trait Work: Sync {
+    /// A piece of it.
+    type Piece: Send + Sync;
+    /// What a piece gives.
+    type Done: Send;
+
+    /// Tables that a piece opens.
+    fn tables(&self, piece: &Self::Piece) -> usize;
+
+    /// Does a piece.
+    fn one(&self, session: &Session, piece: &Self::Piece) -> impl Future<Output = Result<Self::Done>> + Send;
 }
 
 impl Readers<'_> {
@@ -50,49 +58,10 @@ impl Readers<'_> {
     ///
     /// # Errors
     /// The first error of a piece or of the first session; what is under way then is finished, the rest is not begun.
-    pub async fn each<T: Piece, R>(
-        &self,
-        pieces: Vec<T>,
-        work: impl AsyncFn(&Session, &T) -> Result<R>,
-    ) -> Result<Vec<R>> {
+    pub async fn each<W: Work>(&self, work: &W, pieces: Vec<W::Piece>) -> Result<Vec<W::Done>> {
         let jobs = self.jobs.clamp(1, pieces.len().max(1));
-        let queue = Mutex::new(VecDeque::from(pieces));
-        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let stop = || queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        let workers = (0..jobs).map(|worker| {
-            let (work, next, stop) = (&work, &next, &stop);
-            async move {
-                let mut done = Vec::new();
-                let mut open: Option<(Session, usize)> = None;
-                while let Some(piece) = next() {
-                    let kept = open
-                        .take()
-                        .filter(|(session, tables)| !session.is_closed() && *tables < RECYCLE_AFTER);
-                    let (session, tables) = match kept {
-                        Some(kept) => kept,
-                        None => match self.open().await {
-                            Ok(session) => (session, 0),
-                            Err(error) if error.sqlstate() == Some("53300") && worker > 0 => {
-                                return Ok((done, Some(piece)));
-                            }
-                            Err(error) => {
-                                stop();
-                                return Err(error);
-                            }
-                        },
-                    };
-                    match work(&session, &piece).await {
-                        Ok(result) => done.push(result),
-                        Err(error) => {
-                            stop();
-                            return Err(error);
-                        }
-                    }
-                    open = Some((session, tables + piece.tables()));
-                }
-                Ok((done, None))
-            }
-        });
+        let queue = Queue(Mutex::new(VecDeque::from(pieces)));
+        let workers = (0..jobs).map(|worker| self.worker(work, &queue, worker == 0));
         let (mut results, mut left) = (Vec::new(), Vec::new());
         for outcome in join_all(workers).await {
             let (done, returned) = outcome?;
@@ -103,9 +72,54 @@ impl Readers<'_> {
         if !left.is_empty() {
             let session = self.open().await?;
             for piece in left {
-                results.push(work(&session, &piece).await?);
+                results.push(work.one(&session, &piece).await?);
             }
         }
         Ok(results)
+    }
+
+    /// Does pieces until there are none. The piece that comes back is one that there was no session for.
+    async fn worker<W: Work>(
+        &self,
+        work: &W,
+        queue: &Queue<W::Piece>,
+        must: bool,
+    ) -> Result<(Vec<W::Done>, Option<W::Piece>)> {
+        let mut done = Vec::new();
+        let mut open: Option<(Session, usize)> = None;
+        while let Some(piece) = queue.next() {
+            let kept = open
+                .take()
+                .filter(|(session, tables)| !session.is_closed() && *tables < RECYCLE_AFTER);
+            let (session, tables) = match kept {
+                Some(kept) => kept,
+                None => match self.open().await {
+                    Ok(session) => (session, 0),
+                    Err(error) if error.sqlstate() == Some("53300") && !must => return Ok((done, Some(piece))),
+                    Err(error) => return Err(queue.stop(error)),
+                },
+            };
+            match work.one(&session, &piece).await {
+                Ok(result) => done.push(result),
+                Err(error) => return Err(queue.stop(error)),
+            }
+            open = Some((session, tables + work.tables(&piece)));
+        }
+        Ok((done, None))
+    }
+}
+
+/// Pieces that nobody has begun.
+struct Queue<T>(Mutex<VecDeque<T>>);
+
+impl<T> Queue<T> {
+    fn next(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// Nobody begins another one; the error comes back.
+    fn stop(&self, error: Error) -> Error {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        error
     }
 }

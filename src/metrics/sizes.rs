@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use tokio_postgres::types::Type;
 
-use super::readers::{Piece, Readers};
+use super::readers::Readers;
 use crate::error::{Error, Result};
 use crate::pg::session::{Param, Row, Session, column};
 use crate::pg::sql::Sql;
@@ -65,12 +65,6 @@ impl Chunk {
     /// All of so many schemas.
     pub fn all(schemas: usize) -> Self {
         Self(0..schemas)
-    }
-}
-
-impl Piece for Chunk {
-    fn tables(&self) -> usize {
-        0
     }
 }
 
@@ -194,8 +188,9 @@ pub struct Opened {
 #[derive(Clone, Debug)]
 pub struct Batch(pub Vec<Opened>);
 
-impl Piece for Batch {
-    fn tables(&self) -> usize {
+impl Batch {
+    /// How many relations it opens.
+    pub fn relations(&self) -> usize {
         self.0.iter().map(|tenant| tenant.relations.len()).sum()
     }
 }
@@ -238,25 +233,38 @@ impl Patience {
     }
 }
 
+/// What is asked about several tenants in one query.
+pub trait Question: Sync {
+    /// What is known of a tenant then.
+    type Answer: Send;
+
+    /// Asks; the answers are by place.
+    fn put(
+        &self,
+        session: &Session,
+        tenants: &[Opened],
+    ) -> impl Future<Output = Result<Vec<(usize, Self::Answer)>>> + Send;
+}
+
 /// Asks about all tenants of a batch in one query. When that fails, those that are known to be locked by then are left out,
 /// and what fails again is halved until the tenant is found that it is about; the others get their figures. After too many
 /// waits the rest of a batch that fails is given up.
 ///
 /// # Errors
 /// When the session is lost.
-pub async fn ask<T>(
+pub async fn ask<Q: Question>(
     session: &Session,
     batch: &Batch,
     patience: Patience,
-    query: impl AsyncFn(&Session, &[Opened]) -> Result<Vec<(usize, T)>>,
-) -> Result<Asked<T>> {
+    question: &Q,
+) -> Result<Asked<Q::Answer>> {
     let mut asked = Asked::default();
     let mut left = vec![batch.0.clone()];
     while let Some(part) = left.pop() {
         if part.is_empty() {
             continue;
         }
-        let error = match query(session, &part).await {
+        let error = match question.put(session, &part).await {
             Ok(found) => {
                 asked.found.extend(found);
                 continue;
@@ -308,15 +316,17 @@ pub async fn tables(session: &Session, schemas: &[&str]) -> Result<Vec<Opened>> 
         .collect()
 }
 
-/// Asks the server's functions about the tenants of a batch; none: a table was dropped meanwhile.
-///
-/// # Errors
-/// When the session is lost.
-pub async fn by_functions(session: &Session, batch: &Batch, patience: Patience) -> Result<Asked<Option<u64>>> {
-    let sql = Sql::new(include_str!("../../sql/metrics/sizes_functions.sql"));
-    ask(session, batch, patience, async |session: &Session, part: &[Opened]| {
+/// Asks the server's functions; none: a table was dropped meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub struct Functions;
+
+impl Question for Functions {
+    type Answer = Option<u64>;
+
+    async fn put(&self, session: &Session, tenants: &[Opened]) -> Result<Vec<(usize, Option<u64>)>> {
+        let sql = Sql::new(include_str!("../../sql/metrics/sizes_functions.sql"));
         let (mut places, mut oids) = (Vec::new(), Vec::new());
-        for tenant in part {
+        for tenant in tenants {
             for oid in &tenant.relations {
                 places.push(i64::try_from(tenant.at).unwrap_or(i64::MAX));
                 oids.push(*oid);
@@ -324,7 +334,7 @@ pub async fn by_functions(session: &Session, batch: &Batch, patience: Patience) 
         }
         let params: [Param<'_>; 2] = [(&places, Type::INT8_ARRAY), (&oids, Type::OID_ARRAY)];
         let rows = session.query(&sql, &params, "measure the tenants' tables").await?;
-        let empty = part.iter().filter(|tenant| tenant.relations.is_empty());
+        let empty = tenants.iter().filter(|tenant| tenant.relations.is_empty());
         empty
             .map(|tenant| Ok((tenant.at, Some(0))))
             .chain(rows.iter().map(|row| {
@@ -332,8 +342,7 @@ pub async fn by_functions(session: &Session, batch: &Batch, patience: Patience) 
                 Ok((usize::try_from(at).unwrap_or_default(), bytes.map(i64::unsigned_abs)))
             }))
             .collect()
-    })
-    .await
+    }
 }
 
 #[cfg(test)]

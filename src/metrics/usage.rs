@@ -1,9 +1,11 @@
 //! What the tenants' counters say: rows against the limits that triggers enforce.
 
+use std::collections::HashMap;
+
 use futures_util::future::join3;
 use tokio_postgres::types::Type;
 
-use super::sizes::{Asked, Batch, Opened, Patience, ask};
+use super::sizes::{Opened, Question};
 use crate::error::Result;
 use crate::pg::session::{Param, Row, Session, column};
 use crate::pg::sql::Sql;
@@ -27,8 +29,7 @@ pub async fn tables(session: &Session, schemas: &[&str], sees_all_rows: bool) ->
     let sql = Sql::new(include_str!("../../sql/metrics/usage_tables.sql"));
     let params: [Param<'_>; 2] = [(&schemas, Type::TEXT_ARRAY), (&sees_all_rows, Type::BOOL)];
     let rows = session.query(&sql, &params, "look for the tenants' counters").await?;
-    let mut found = rows
-        .iter()
+    rows.iter()
         .map(|row| {
             let at: i64 = column(row, "at")?;
             Ok(Opened {
@@ -36,60 +37,58 @@ pub async fn tables(session: &Session, schemas: &[&str], sees_all_rows: bool) ->
                 relations: vec![column(row, "oid")?],
             })
         })
-        .collect::<Result<Vec<_>>>()?;
-    found.sort_unstable_by_key(|tenant| tenant.at);
-    Ok(found)
+        .collect()
 }
 
-/// Reads the counters of a batch; `today` is YYYY-MM-DD.
-///
-/// # Errors
-/// When the session is lost.
-pub async fn read(
-    session: &Session,
-    schemas: &[&str],
-    batch: &Batch,
-    patience: Patience,
-    today: &str,
-    sees_all_rows: bool,
-) -> Result<Asked<Counted>> {
-    ask(session, batch, patience, async |session: &Session, part: &[Opened]| {
+/// Reads the counters of tenants whose tables [`tables`] has named.
+#[derive(Clone, Copy, Debug)]
+pub struct Counters<'a> {
+    /// By place.
+    pub schemas: &'a [&'a str],
+    /// YYYY-MM-DD.
+    pub today: &'a str,
+    /// Whether this login sees all rows by itself.
+    pub sees_all_rows: bool,
+}
+
+impl Question for Counters<'_> {
+    type Answer = Counted;
+
+    async fn put(&self, session: &Session, tenants: &[Opened]) -> Result<Vec<(usize, Counted)>> {
         let mut sql = Sql::new("SELECT u.at, u.resource, pg_catalog.max(u.used) AS used FROM (");
-        for (i, tenant) in part.iter().enumerate() {
+        for (i, tenant) in tenants.iter().enumerate() {
             let at = i128::try_from(tenant.at).unwrap_or(i128::MAX);
             sql = if i == 0 { sql } else { sql.text(" UNION ALL ") }
                 .text("SELECT ")
                 .int(at)
                 .text(" AS at, resource, used FROM ONLY ")
-                .qualified(schemas[tenant.at], "tenant_usage")
+                .qualified(self.schemas[tenant.at], "tenant_usage")
                 .text(" WHERE resource <> 'trades_per_day' OR scope = ")
-                .literal(today);
+                .literal(self.today);
         }
         let sql = sql.text(") u GROUP BY u.at, u.resource");
         let doing = "read the tenants' counters";
-        let rows = if sees_all_rows {
+        let rows = if self.sees_all_rows {
             session.query(&sql, &[], doing).await?
         } else {
             as_owner(session, &sql, doing).await?
         };
         // No row: nothing was counted, as nothing is there.
-        let mut found: Vec<(usize, Counted)> = part.iter().map(|tenant| (tenant.at, Counted::default())).collect();
+        let mut found: HashMap<usize, Counted> = tenants.iter().map(|t| (t.at, Counted::default())).collect();
         for row in &rows {
             let at = usize::try_from(column::<i32>(row, "at")?).unwrap_or(usize::MAX);
             let used = column::<i64>(row, "used")?.max(0).unsigned_abs();
-            // The batch is in order of place.
-            if let Ok(i) = found.binary_search_by_key(&at, |(at, _)| *at) {
+            if let Some(counted) = found.get_mut(&at) {
                 match column::<&str>(row, "resource")? {
-                    "portfolios" => found[i].1.portfolios = used,
-                    "positions_per_portfolio" => found[i].1.positions_per_portfolio = used,
-                    "trades_per_day" => found[i].1.trades_per_day = used,
+                    "portfolios" => counted.portfolios = used,
+                    "positions_per_portfolio" => counted.positions_per_portfolio = used,
+                    "trades_per_day" => counted.trades_per_day = used,
                     _ => {}
                 }
             }
         }
-        Ok(found)
-    })
-    .await
+        Ok(found.into_iter().collect())
+    }
 }
 
 /// Row security shows the owner every row, which was proven; this login it might not.

@@ -25,6 +25,7 @@ mod hostile;
 mod init;
 mod kill;
 mod limits;
+mod metrics;
 mod metrics_text;
 mod mutations;
 mod passwords;
