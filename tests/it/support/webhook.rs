@@ -76,9 +76,11 @@ impl Webhook {
         self.inner.lock().unwrap().always = Some(answer);
     }
 
-    /// How many requests came since the last look, which this is not.
-    pub fn peek(&self) -> usize {
-        self.inner.lock().unwrap().received.len()
+    /// Waits for a request since the last look, which this is not.
+    pub async fn asked(&self) {
+        while self.inner.lock().unwrap().received.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// What came since the last look, in its order.
