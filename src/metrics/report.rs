@@ -26,10 +26,10 @@ const ALERTS: usize = 200;
 
 /// Limits that have a column, with its heading and whether the cell says the share or the figures.
 const LIMITS: [(&str, &str, bool); 6] = [
-    ("schema_size", "of size", true),
-    ("connections", "of connections", true),
+    ("schema_size", "size used", true),
+    ("connections", "connections used", true),
     ("portfolios", "portfolios", false),
-    ("positions_per_portfolio", "positions a portfolio", false),
+    ("positions_per_portfolio", "positions a\u{a0}portfolio", false),
     ("trades_per_day", "trades today", false),
     ("api_calls_per_minute", "API calls a minute", false),
 ];

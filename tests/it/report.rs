@@ -8,15 +8,6 @@ use tenantctl::metrics::{AlertSeverity, Fleet, report};
 use crate::support::fleet::{alert, fleet};
 use crate::support::{Db, loud, unique};
 
-#[test]
-fn write_a_page_for_looking_at() {
-    if let Some(dir) = std::env::var_os("PAGE_DIR") {
-        for n in [0, 1, 5, 300, 10_000] {
-            std::fs::write(Path::new(&dir).join(format!("page{n}.html")), report::html(&varied(n))).unwrap();
-        }
-    }
-}
-
 /// Tenants of all kinds.
 fn varied(n: u64) -> Fleet {
     use tenantctl::metrics::Usage;

@@ -116,13 +116,13 @@ fn histogram(page: &mut String, title: &str, what: &str, bins: &[Bin]) -> std::f
     let base = TOP_EDGE + HEIGHT;
     open(page, title, what, base + 22.0)?;
     for (at, bin) in bins.iter().enumerate() {
-        let x = slot * at as f64;
         let height = match bin.tenants {
             0 => 0.0,
             // One among ten thousand can still be seen.
             n => (HEIGHT * n as f64 / most as f64).max(1.5),
         };
-        let middle = x + slot / 2.0;
+        let middle = slot * (at as f64 + 0.5);
+        let width = (slot - gap).min(90.0);
         let class = if bin.apart { "n" } else { "b" };
         // A nought would only be in the way of the eye.
         let figure = if bin.tenants == 0 {
@@ -136,9 +136,9 @@ fn histogram(page: &mut String, title: &str, what: &str, bins: &[Bin]) -> std::f
 <text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text><text class=\"s\" x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text></g>",
             escape(&bin.label),
             count(bin.tenants, "tenant"),
-            x + gap / 2.0,
+            middle - width / 2.0,
             base - height,
-            (slot - gap).min(90.0),
+            width,
             base - height - 5.0,
             figure,
             base + 16.0,
