@@ -51,12 +51,32 @@ deps:
 	    echo "elsewhere see the installation page of the Rust project." >&2; exit 1; \
 	fi
 
-# Programs that some tests drive; a test whose program is missing says so and is skipped.
+# Programs that some tests drive, each with its package; a test whose program is missing says so and is skipped. The packages
+# of daemons would start them, and at every boot: a policy of Debian's own keeps the first away, and what is new is disabled.
+TEST_PROGRAMS := zstd:zstd age:age promtool:prometheus prometheus:prometheus prometheus-alertmanager:prometheus-alertmanager \
+    prometheus-postgres-exporter:prometheus-postgres-exporter redis-server:redis-server chromium:chromium
+
 test-deps:
-	@for program in zstd age; do \
-	    command -v $$program >/dev/null && continue; \
-	    echo "installing $$program"; \
-	    { $(SUDO) apt-get install -y -qq --no-install-recommends $$program >/dev/null; } || echo "please install $$program by hand, or its tests are skipped" >&2; \
+	@missing=; \
+	for pair in $(TEST_PROGRAMS); do \
+	    command -v $${pair%:*} >/dev/null && continue; \
+	    case " $$missing " in *" $${pair#*:} "*) ;; *) missing="$$missing $${pair#*:}" ;; esac; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
+	if ! command -v apt-get >/dev/null; then echo "please install by hand, or their tests are skipped:$$missing" >&2; exit 0; fi; \
+	policy=/usr/sbin/policy-rc.d; \
+	if [ ! -e $$policy ]; then \
+	    trap '$(SUDO) rm -f '$$policy EXIT; trap 'exit 130' INT TERM; \
+	    printf '#!/bin/sh\nexit 101\n' | $(SUDO) tee $$policy >/dev/null && $(SUDO) chmod 755 $$policy; \
+	fi; \
+	$(SUDO) apt-get update -qq || echo "the lists of packages cannot be renewed; trying all the same" >&2; \
+	for package in $$missing; do \
+	    echo "installing $$package"; \
+	    if ! $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$package >/dev/null; then \
+	        echo "please install $$package by hand, or its tests are skipped" >&2; \
+	    elif [ -d /run/systemd/system ]; then \
+	        $(SUDO) systemctl disable --now $$package >/dev/null 2>&1 || true; \
+	    fi; \
 	done
 
 lint-deps:
