@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::metrics::text::Order;
 use super::{Context, Status};
 use crate::catalog::{self, backups};
 use crate::cli::{DemoArgs, Global};
@@ -16,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fleet::Work;
 use crate::hardener::secure_database;
 use crate::interrupt::Interrupt;
+use crate::metrics::Fleet;
 use crate::pg::conninfo::ConnInfo;
 use crate::pg::session::{Connector, Session, SessionLimits, column};
 use crate::pg::sql::Sql;
@@ -48,6 +50,8 @@ pub struct Story {
     pub proofs: Vec<Proof>,
     /// A loss and its recovery.
     pub recovery: Option<Recovery>,
+    /// What the tenants use in the end, one of which has reached a limit.
+    pub metrics: Option<Fleet>,
     /// How to connect, with `--keep`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<Kept>,
@@ -208,6 +212,14 @@ impl Render for Story {
                 ))
             ));
         }
+        if let Some(fleet) = &self.metrics {
+            text.push_str(&format!(
+                "\n{}\n{}\n\n{}\n",
+                ui.bold("What the tenants use, after one of them has made all the portfolios of its tier:"),
+                super::metrics::text::table(ui, &fleet.tenants, &Order::default(), None),
+                super::metrics::text::alerts(ui, &fleet.alerts, true, None)
+            ));
+        }
         text.push_str(&format!("\n{}\n", ui.bold("Timings")));
         for (what, ms) in &self.timings_ms {
             text.push_str(&format!("  {what:<42} {:>10}\n", milliseconds(*ms)));
@@ -329,6 +341,12 @@ pub async fn run(ui: &Ui, interrupt: &Interrupt, global: &Global, args: &DemoArg
             .proofs
             .push(proof(&ctx, "after the restore", |found| found.is_empty()).await?);
         steps.done("validate: every check over every tenant, again");
+        let sql = Sql::new(
+            "INSERT INTO portfolios (user_id, name) VALUES ('00000000-0000-4000-8000-000000000005', 'The last one')",
+        );
+        login.batch(&sql, "make the last portfolio").await?;
+        story.metrics = Some(super::metrics::of_all(&ctx, &session).await?);
+        steps.done("metrics: sizes, rows, limits, alerts");
     }
     drop(session);
 
@@ -353,12 +371,24 @@ pub async fn run(ui: &Ui, interrupt: &Interrupt, global: &Global, args: &DemoArg
         if story.attacks.iter().all(|a| a.refused)
             && story.proofs.iter().all(|p| p.as_expected)
             && story.recovery.as_ref().is_none_or(Recovery::is_whole)
+            && story.metrics.as_ref().is_none_or(is_as_made)
         {
             Status::Done
         } else {
             Status::Partly
         },
     )
+}
+
+/// Whether the metrics say what the demo did: every size is known, and the one limit that was reached is the one alert.
+fn is_as_made(fleet: &Fleet) -> bool {
+    let alerts: Vec<_> = fleet
+        .alerts
+        .iter()
+        .map(|a| (a.alert_type.as_str(), a.tenant_id.as_ref().map(TenantId::as_str)))
+        .collect();
+    fleet.tenants.iter().all(|t| t.database.size_bytes.is_some())
+        && alerts == [("portfolio_limit", TENANTS.first().map(|(id, _)| *id))]
 }
 
 /// Makes the demo's database, and settings that lead to it and nowhere else.

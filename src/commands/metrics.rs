@@ -195,6 +195,26 @@ async fn store(ctx: &Context<'_>, round: &mut Round) {
     }
 }
 
+/// All tenants and the database, measured as `metrics --all` does and judged; nobody is told.
+///
+/// # Errors
+/// When the database cannot be measured.
+pub async fn of_all(ctx: &Context<'_>, session: &Session) -> Result<Fleet> {
+    let args = MeasureArgs {
+        tenants: Vec::new(),
+        all: true,
+        tier: None,
+        sizes: SizesArg::Exact,
+        no_business: false,
+        jobs: 2,
+    };
+    let tenants = Scope::All.tenants(ctx, session).await?;
+    let mut fleet = measure(ctx, &args, &Scope::All, session, &tenants).await?;
+    // Whom nobody is told of, nobody needs to know whether they have ended.
+    let _ = judge(ctx, &mut fleet, &Scope::All);
+    Ok(fleet)
+}
+
 /// Measures; broken off at the first Ctrl-C.
 async fn measure(
     ctx: &Context<'_>,

@@ -53,6 +53,10 @@ fn the_story_in_full() {
             .all(|p| p["as_expected"] == true),
         "{json}"
     );
+    let metrics = &json["metrics"];
+    assert_eq!(metrics["tenants"].as_array().unwrap().len(), 3);
+    assert_eq!(metrics["tenants"][0]["limits"]["portfolios"]["ratio"], 1.0);
+    assert_eq!(metrics["alerts"].as_array().unwrap().len(), 1);
     assert_eq!(clusters(&dir), 0);
     std::fs::remove_dir_all(dir).unwrap();
 }

@@ -42,6 +42,16 @@ pub struct Order {
     pub alerting: bool,
 }
 
+impl Default for Order {
+    fn default() -> Self {
+        Self {
+            sort: MetricsSort::Usage,
+            top: None,
+            alerting: false,
+        }
+    }
+}
+
 impl Order {
     /// As the command line has it.
     pub fn of(args: &MetricsShowArgs) -> Self {
