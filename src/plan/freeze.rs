@@ -75,7 +75,8 @@ pub struct Change<'a> {
     pub lock_timeout: Duration,
 }
 
-/// The transaction that freezes or thaws. It takes no lock on the tenant's tables. Fails with [`super::CHANGED_MEANWHILE`] when
+/// The transaction that freezes or thaws. It takes no lock on the tenant's tables; of a hypertable TimescaleDB carries the rights
+/// over to its chunks. Fails with [`super::CHANGED_MEANWHILE`] when
 /// somebody else has frozen or thawed the tenant, or changed its limit, since that was decided.
 pub fn plan(change: &Change<'_>) -> Plan {
     let (title, frozen_at) = match change.turn {

@@ -161,6 +161,10 @@ mod tests {
     }
 
     fn plans_for(now: &Observed, limits: &Limits) -> Vec<Plan> {
+        plans_of(now, limits, false)
+    }
+
+    fn plans_of(now: &Observed, limits: &Limits, frozen: bool) -> Vec<Plan> {
         let id: TenantId = "acme".parse().expect("a valid id");
         let schema = SchemaName::derive(&id, "salt");
         let (objects, audit) = (objects(), Audit::from([("portfolios".into(), AuditMode::Full)]));
@@ -173,7 +177,7 @@ mod tests {
             limits,
             major: 15,
             recount: false,
-            frozen: false,
+            frozen,
         };
         plans(&Tenant {
             id: &id,
@@ -265,5 +269,33 @@ mod tests {
             grant.contains("market_data") && !grant.contains("portfolios"),
             "{grant}"
         );
+    }
+
+    #[test]
+    fn a_frozen_tenant_stays_frozen() {
+        let mut now = Observed::fresh(&objects());
+        for relation in &mut now.relations {
+            for right in ["SELECT", "INSERT", "UPDATE", "DELETE"] {
+                relation.grants.push(Grant("r".into(), right.into(), false));
+            }
+        }
+        now.relations[0]
+            .grants
+            .retain(|grant| grant.1 != "INSERT" && grant.1 != "UPDATE");
+        let text: String = plans_of(&now, &Limits::at_most(1), true)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let line = |start: &str| {
+            text.lines()
+                .find(|l| l.starts_with(start) && l.contains("TABLE"))
+                .unwrap_or_default()
+        };
+        for start in ["REVOKE ALL PRIVILEGES", "GRANT SELECT, DELETE"] {
+            let line = line(start);
+            assert!(line.contains("market_data") && !line.contains("portfolios"), "{line}");
+        }
+        assert!(!text.contains("GRANT SELECT, INSERT"), "{text}");
+        assert!(text.contains("bool_and(writes_frozen_at IS NOT NULL)"), "{text}");
     }
 }
