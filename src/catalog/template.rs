@@ -76,9 +76,12 @@ WHERE v.template = $1 AND CASE WHEN $2::integer IS NULL THEN v.is_current ELSE v
     Ok(Some(template))
 }
 
-/// Template versions that were read before, by name and number.
+/// Template versions by name and number.
+type Versions = BTreeMap<(String, i32), Arc<Template>>;
+
+/// Template versions that were read before.
 #[derive(Clone, Default)]
-pub struct Known(Arc<Mutex<BTreeMap<(String, i32), Arc<Template>>>>);
+pub struct Known(Arc<Mutex<Versions>>);
 
 impl Known {
     /// The template version that a tenant was made from, read once.
