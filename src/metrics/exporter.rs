@@ -5,6 +5,10 @@
 //! last measurement is too old, `sizes` and `business` go on in the background. Every measurement of `activity` takes in
 //! what the other two have found last, is judged, told and made into text, of which every scrape gets the same bytes.
 
+mod measure;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,13 +16,11 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use tokio::sync::{Notify, watch};
 
-use super::collect::{self, Sizes, collect};
+use super::collect;
 use super::durations::Durations;
 use super::exposition::{self, Exposition};
-use super::limits::{self, Criteria, Judged};
-use super::{Database, Fleet, Usage, statements};
-use crate::catalog::foundation;
-use crate::catalog::tenants::{self, TenantRow};
+use super::limits::{Criteria, Judged};
+use super::{Database, Fleet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::session::{Connector, Session};
 
@@ -376,148 +378,6 @@ impl Exporter {
         self.ended.send_modify(|count| *count += 1);
     }
 
-    async fn measure(&self, part: Part) -> Result<Fleet> {
-        // A session of the activity's is kept; those of the others are needed seldom, and grow.
-        let mut kept = match part {
-            Part::Activity => lock(&self.session).take(),
-            Part::Sizes | Part::Business => None,
-        };
-        let had_one = kept.is_some();
-        let deadline = tokio::time::Instant::now() + part.deadline();
-        let mut measured = tokio::time::timeout_at(deadline, self.measure_with(part, &mut kept)).await;
-        // It was kept from before a restart: that must not cost anybody a sample.
-        if had_one && matches!(&measured, Ok(Err(error)) if error.kind() == ErrorKind::Connection) {
-            kept = None;
-            measured = tokio::time::timeout_at(deadline, self.measure_with(part, &mut kept)).await;
-        }
-        match measured {
-            Ok(measured) => {
-                if part == Part::Activity && measured.is_ok() {
-                    *lock(&self.session) = kept;
-                }
-                measured
-            }
-            Err(_) => {
-                if let Some(kept) = &kept {
-                    kept.session.cancel().await;
-                }
-                Err(
-                    Error::new(ErrorKind::Timeout, format!("measuring {} took too long", part.name()))
-                        .with_cause(format!("the limit is {} s", part.deadline().as_secs())),
-                )
-            }
-        }
-    }
-
-    async fn measure_with(&self, part: Part, kept: &mut Option<Kept>) -> Result<Fleet> {
-        kept.take_if(|kept| {
-            kept.session.is_closed() || kept.used >= RECYCLE_AFTER || kept.opened.elapsed() >= RECYCLE_AGE
-        });
-        let kept = match kept {
-            Some(kept) => kept,
-            None => {
-                let session = self.connector.connect().await?;
-                foundation::require_registry(&session).await?;
-                kept.insert(Kept {
-                    session,
-                    opened: Instant::now(),
-                    used: 0,
-                })
-            }
-        };
-        kept.used += 1;
-        let session = &kept.session;
-        let tenants = tenants::list(session, None).await?;
-        let mut options = self.options.collect.clone();
-        if part != Part::Sizes {
-            options.sizes = Sizes::None;
-        }
-        if part != Part::Business {
-            options.business = Vec::new();
-        }
-        let mut fleet = collect(&self.connector, session, &tenants, &options).await?;
-        if part == Part::Activity {
-            // All else is of use without them.
-            if let Err(error) = self.count_queries(session, &tenants).await {
-                fleet.unknown.push(format!("durations of queries: {error}"));
-            }
-        }
-        Ok(fleet)
-    }
-
-    /// Counts the queries since the last time.
-    async fn count_queries(&self, session: &Session, tenants: &[TenantRow]) -> Result<()> {
-        let Some(counters) = statements::counters(session).await? else {
-            return Ok(());
-        };
-        let unknown = lock(&self.durations).without_type(&counters);
-        if !unknown.is_empty() {
-            let types = statements::types(session, &unknown).await?;
-            lock(&self.durations).learn(types);
-        }
-        let schemas = tenants
-            .iter()
-            .map(|t| (t.role_name.clone(), t.schema_name.to_string()))
-            .collect();
-        lock(&self.durations).count(&counters, &schemas);
-        Ok(())
-    }
-
-    /// Keeps what a part has found; that of the activity goes out.
-    async fn take_over(self: &Arc<Self>, part: Part, fleet: Fleet, measured: Instant) -> Result<()> {
-        let Fleet { tenants, unknown, .. } = match part {
-            Part::Activity => return self.publish(fleet, measured).await,
-            Part::Sizes | Part::Business => fleet,
-        };
-        let tenants = tenants.into_iter();
-        if part == Part::Sizes {
-            self.shared().sizes = Some(Found {
-                by_schema: tenants.map(|t| (t.schema_name, t.database)).collect(),
-                unknown,
-                measured,
-            });
-        } else {
-            self.shared().business = Some(Found {
-                by_schema: tenants.map(|t| (t.schema_name, t.business)).collect(),
-                unknown,
-                measured,
-            });
-        }
-        Ok(())
-    }
-
-    /// Takes in what the other parts have found, judges it, makes it into text, and has it told.
-    async fn publish(self: &Arc<Self>, mut fleet: Fleet, measured: Instant) -> Result<()> {
-        let (capacity, complete) = {
-            let mut shared = self.shared();
-            self.take_in(&mut shared, &mut fleet);
-            let length = shared.text.as_ref().map_or(0, |(text, _)| text.len());
-            let sizes = shared.record(Part::Sizes);
-            (length + length / 16, sizes.measurements > 0)
-        };
-        let exporter = Arc::clone(self);
-        // Ten thousand tenants are some tenths of a second of work.
-        let written = tokio::task::spawn_blocking(move || {
-            let judged = limits::judge(&mut fleet, &exporter.options.criteria);
-            let text = exposition::fleet_text(&fleet, &lock(&exporter.durations), capacity)?;
-            Ok((Exposition::new(text), (fleet, judged)))
-        });
-        let (text, judged) = written
-            .await
-            .map_err(|e| Error::new(ErrorKind::Unknown, "cannot write the metrics").with_cause(e))??;
-        {
-            let mut shared = self.shared();
-            shared.text = Some((Arc::new(text), measured));
-            shared.complete |= complete;
-        }
-        if self.tell.is_some() {
-            // One that nobody has been told of yet is out of date.
-            *lock(&self.untold) = Some(judged);
-            self.judged.notify_one();
-        }
-        Ok(())
-    }
-
     /// Tells whatever has been judged last, one after the other.
     async fn keep_telling(&self) {
         let Some(tell) = &self.tell else { return };
@@ -539,36 +399,6 @@ impl Exporter {
             }
             failing = told.is_err();
             self.shared().notification_errors += u64::from(failing);
-        }
-    }
-
-    /// Puts the last sizes and business metrics into a fleet that was measured without.
-    fn take_in(&self, shared: &mut Shared, fleet: &mut Fleet) {
-        let too_old = |part, measured: Instant| measured.elapsed() > KEEP.max(3 * self.interval(part));
-        shared.sizes.take_if(|found| too_old(Part::Sizes, found.measured));
-        shared.business.take_if(|found| too_old(Part::Business, found.measured));
-        for tenant in &mut fleet.tenants {
-            if let Some(found) = shared.sizes.as_ref().and_then(|s| s.by_schema.get(&tenant.schema_name)) {
-                tenant.database.size_bytes = found.size_bytes;
-                tenant.database.size_source.clone_from(&found.size_source);
-                if let Some(usage) = tenant.limits.get_mut("schema_size") {
-                    *usage = Usage::of(found.size_bytes.map(|bytes| bytes as f64), usage.max);
-                }
-            }
-            if let Some(found) = shared
-                .business
-                .as_ref()
-                .and_then(|b| b.by_schema.get(&tenant.schema_name))
-            {
-                tenant.business.clone_from(found);
-            }
-        }
-        let of_sizes = shared.sizes.iter().flat_map(|found| &found.unknown);
-        let of_business = shared.business.iter().flat_map(|found| &found.unknown);
-        for sentence in of_sizes.chain(of_business) {
-            if !fleet.unknown.contains(sentence) {
-                fleet.unknown.push(sentence.clone());
-            }
         }
     }
 
