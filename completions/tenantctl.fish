@@ -49,6 +49,7 @@ complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "drop" -d 'Drop 
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "secure" -d 'Bring tenants and the database to the hardening standard'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "backup" -d 'Back tenants up into a store; list, verify and prune backups'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "restore" -d 'Restore a tenant from a backup'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "metrics" -d 'Measure tenants: sizes, connections, queries, limits, backups; raise alerts'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "audit" -d 'Show and prune the audit logs of tenants'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "bench" -d 'Measure this cluster against the performance targets'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "demo" -d 'Run the whole story on a throw-away cluster'
@@ -375,6 +376,121 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -s v -l ver
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -l no-progress -d 'Show no progress bar'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand restore" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -s t -l tier -d 'Only tenants of this tier' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -l sizes -d 'How sizes are found out' -r -f -a "exact\t'From the files themselves'
+estimate\t'From what the last VACUUM or ANALYZE has written down: faster, and as old as that'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -s j -l jobs -d 'Sessions that read at the same time' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -l sort -d 'Order of the tenants in the text, largest first; usage is that of the fullest limit' -r -f -a "usage\t'Usage of the fullest limit'
+size\t'Bytes'
+connections\t'Sessions'
+rows\t'Rows'
+backup\t'Time since the last backup'
+id\t'Tenant id, from A on'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -l top -d 'Show only so many tenants of that order in the text' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -l watch -d 'Measure again every so many seconds and show it in place, until Ctrl-C' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -s a -l all -d 'All tenants of this database, and the database\'s own alerts'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -l no-business -d 'Leave the business queries of the configuration out; they take a round trip a tenant'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -l alerting -d 'Show only tenants with an alert in the text'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -l cached -d 'Read what an earlier run has left in Redis instead of measuring, and say how old it is'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -l enforce -d 'Freeze writes of tenants that have reached the size of their tier, and thaw those that are below 90 % of it'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -l dry-run -d 'With --enforce: print the SQL instead of running it'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -l no-notify -d 'Send no alerts; they are shown and exit with 1 all the same'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -a "serve" -d 'Serve the metrics to Prometheus, until Ctrl-C'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -a "rules" -d 'Print alerting rules for Prometheus'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -a "dashboard" -d 'Print a dashboard for Grafana'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -a "report" -d 'Write a page with all figures, for a browser without a network'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and not __fish_seen_subcommand_from serve rules dashboard report help" -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -l listen -d 'Address and port to listen at; :9187 is all addresses' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -l max-tenants-detailed -d 'Tenants that get the histogram of query durations; the others\' is one together, as tenant_id=""' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -l sizes -d 'How sizes are found out' -r -f -a "exact\t'From the files themselves'
+estimate\t'From what the last VACUUM or ANALYZE has written down: faster, and as old as that'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -l sizes-every -d 'Seconds for which sizes are good' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -l every -d 'Seconds for which all else is good: scrapes in between get the same samples' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -l business-every -d 'Seconds for which business metrics are good; 0 leaves the queries out' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -s j -l jobs -d 'Sessions that read at the same time' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -l no-notify -d 'Send no alerts; they are exposed all the same'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from rules" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from rules" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from rules" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from rules" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from rules" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from rules" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from rules" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from rules" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from rules" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from rules" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from dashboard" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from dashboard" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from dashboard" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from dashboard" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from dashboard" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from dashboard" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from dashboard" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from dashboard" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from dashboard" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from dashboard" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from report" -s t -l tier -d 'Only tenants of this tier' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from report" -l sizes -d 'How sizes are found out' -r -f -a "exact\t'From the files themselves'
+estimate\t'From what the last VACUUM or ANALYZE has written down: faster, and as old as that'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from report" -s j -l jobs -d 'Sessions that read at the same time' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from report" -l html -d 'The file; it is there whole or as it was' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from report" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from report" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from report" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from report" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from report" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from report" -s a -l all -d 'All tenants of this database, and the database\'s own alerts'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from report" -l no-business -d 'Leave the business queries of the configuration out; they take a round trip a tenant'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from report" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from report" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from report" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from report" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from help" -f -a "serve" -d 'Serve the metrics to Prometheus, until Ctrl-C'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from help" -f -a "rules" -d 'Print alerting rules for Prometheus'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from help" -f -a "dashboard" -d 'Print a dashboard for Grafana'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from help" -f -a "report" -d 'Write a page with all figures, for a browser without a network'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -l config -d 'Policy file' -r -F
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and not __fish_seen_subcommand_from show prune help" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
@@ -434,25 +550,26 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_se
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show what a tenant changed, newest first'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "prune" -d 'Remove old entries'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -l config -d 'Policy file' -r -F
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
 json\t'For programs; fields are added, never renamed'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -l no-progress -d 'Show no progress bar'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -s V -l version -d 'Print version'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -f -a "audit" -d 'Inserts with and without the audit log'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -f -a "limits" -d 'Inserts with and without counted limits'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -f -a "backup" -d 'Backup and restore of one tenant, beside pg_dump and pg_restore on the same data'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -f -a "audit" -d 'Inserts with and without the audit log'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -f -a "limits" -d 'Inserts with and without counted limits'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -f -a "backup" -d 'Backup and restore of one tenant, beside pg_dump and pg_restore on the same data'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -f -a "metrics" -d 'Metrics of many tenants, beside plain queries and, where it is installed, prometheus-postgres-exporter'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l count -d 'Tenants made one by one, each beside one made by raw DDL' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l concurrent -d 'Tenants made at once' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l jobs -d 'Tenants made at the same time in the concurrent part' -r
@@ -523,10 +640,29 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_se
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l no-progress -d 'Show no progress bar'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -l at -d 'Measure when the database holds this many tenants (may be given more than once) [default: 100 and 1000]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -l rounds -d 'Rounds, each with every contender in turn; the median counts' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -s j -l jobs -d 'Sessions that make the tenants, and that read' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+json\t'For programs; fields are added, never renamed'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -l no-postgres-exporter -d 'Leave prometheus-postgres-exporter out'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -s V -l version -d 'Print version'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "audit" -d 'Inserts with and without the audit log'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "limits" -d 'Inserts with and without counted limits'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "backup" -d 'Backup and restore of one tenant, beside pg_dump and pg_restore on the same data'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "metrics" -d 'Metrics of many tenants, beside plain queries and, where it is installed, prometheus-postgres-exporter'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -l config -d 'Policy file' -r -F
@@ -572,31 +708,37 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s v -l verbose
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -l no-progress -d 'Show no progress bar'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s V -l version -d 'Print version'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "init" -d 'Create or upgrade the registry, the owner role and the template'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "provision" -d 'Make tenants'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "rotate" -d 'Give tenants new passwords'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "credentials" -d 'Passwords that are stored encrypted: show one, list all'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "list" -d 'List tenants'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "show" -d 'Show one tenant: tier, limits, tables, sizes, connections'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "validate" -d 'Prove that tenants are isolated, or name each hole and what mends it'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "drop" -d 'Drop tenants: schema, role and registry row together'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "secure" -d 'Bring tenants and the database to the hardening standard'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "backup" -d 'Back tenants up into a store; list, verify and prune backups'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "restore" -d 'Restore a tenant from a backup'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "audit" -d 'Show and prune the audit logs of tenants'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "bench" -d 'Measure this cluster against the performance targets'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "demo" -d 'Run the whole story on a throw-away cluster'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "man" -d 'Print the manual page, or write all of them into a folder'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore audit bench demo completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "init" -d 'Create or upgrade the registry, the owner role and the template'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "provision" -d 'Make tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "rotate" -d 'Give tenants new passwords'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "credentials" -d 'Passwords that are stored encrypted: show one, list all'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "list" -d 'List tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "show" -d 'Show one tenant: tier, limits, tables, sizes, connections'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "validate" -d 'Prove that tenants are isolated, or name each hole and what mends it'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "drop" -d 'Drop tenants: schema, role and registry row together'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "secure" -d 'Bring tenants and the database to the hardening standard'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "backup" -d 'Back tenants up into a store; list, verify and prune backups'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "restore" -d 'Restore a tenant from a backup'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "metrics" -d 'Measure tenants: sizes, connections, queries, limits, backups; raise alerts'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "audit" -d 'Show and prune the audit logs of tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "bench" -d 'Measure this cluster against the performance targets'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "demo" -d 'Run the whole story on a throw-away cluster'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "man" -d 'Print the manual page, or write all of them into a folder'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from credentials" -f -a "show" -d 'Show how to log in as a tenant, with its password'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from credentials" -f -a "list" -d 'List whose password is stored, since when and for which keys'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from backup" -f -a "list" -d 'List backups, newest first'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from backup" -f -a "verify" -d 'Read backups again and prove that they are whole'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from backup" -f -a "prune" -d 'Remove expired backups and what uploads that died have left'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from metrics" -f -a "serve" -d 'Serve the metrics to Prometheus, until Ctrl-C'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from metrics" -f -a "rules" -d 'Print alerting rules for Prometheus'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from metrics" -f -a "dashboard" -d 'Print a dashboard for Grafana'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from metrics" -f -a "report" -d 'Write a page with all figures, for a browser without a network'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "show" -d 'Show what a tenant changed, newest first'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "prune" -d 'Remove old entries'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "audit" -d 'Inserts with and without the audit log'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "limits" -d 'Inserts with and without counted limits'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "backup" -d 'Backup and restore of one tenant, beside pg_dump and pg_restore on the same data'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "metrics" -d 'Metrics of many tenants, beside plain queries and, where it is installed, prometheus-postgres-exporter'

@@ -29,7 +29,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes:
   0    done
-  1    findings, or some of many tenants failed, or a benchmark missed a target
+  1    findings or alerts, or some of many tenants failed, or a benchmark missed a target
   2    usage or configuration
   3    cannot connect
   4    the database refused
@@ -752,6 +752,9 @@ pub enum MetricsCommand {
     /// Print a dashboard for Grafana
     Dashboard,
     /// Write a page with all figures, for a browser without a network
+    ///
+    /// Nothing is sent and nothing frozen; alerts are on the page, and no failure. `#sort=size` in its address sorts it by
+    /// size, `#alerts=1` leaves tenants without an alert out.
     Report(MetricsReportArgs),
 }
 
@@ -802,7 +805,7 @@ pub struct MetricsReportArgs {
     /// Which tenants; all without a choice.
     #[command(flatten)]
     pub measure: MeasureArgs,
-    /// The file; it is written whole or not at all
+    /// The file; it is there whole or as it was
     #[arg(long, value_name = "FILE", value_parser = path_or_nothing())]
     pub html: PathBuf,
 }
