@@ -286,3 +286,42 @@ fn https_receivers_are_verified_against_the_systems_certificates() {
     );
     assert_eq!(request, None);
 }
+
+#[test]
+fn metrics_tells_what_it_finds() {
+    let db = Db::initialized();
+    let receiver = Webhook::start();
+    db.provision(&["acme", "beta"]);
+    let metrics = |args: &[&str], code: i32| {
+        let mut all = vec!["-o", "json", "metrics", "--no-business"];
+        all.extend(args);
+        let cmd = db.command(&all).env("TENANTCTL_ALERT_URL", &receiver.url("/hook"));
+        let run = cmd.finish().exits(code);
+        (receiver.told(), run)
+    };
+    assert!(metrics(&["--all"], 0).0.is_empty());
+    // Without a backup for longer than the schedule has it.
+    let age = |tenant: &str, days: u32| {
+        db.sql(&format!(
+            "UPDATE tenantctl.tenants SET created_at = now() - interval '{days} days' WHERE tenant_id = '{tenant}'"
+        ))
+    };
+    age("acme", 3);
+    age("beta", 3);
+    assert!(metrics(&["--all", "--no-notify"], 1).0.is_empty());
+    // A receiver that fails changes neither the result nor the exit code.
+    receiver.always(Answer::Status(400));
+    let (_, run) = metrics(&["acme"], 1);
+    assert!(run.stderr().contains("the next run tries again"), "{}", run.stderr());
+    receiver.always(Answer::Status(200));
+    let both = [
+        "firing backup_overdue/acme/any critical",
+        "firing backup_overdue/beta/any critical",
+    ];
+    assert_eq!(metrics(&["--all"], 1).0, both);
+    assert!(metrics(&["--all"], 1).0.is_empty());
+    age("acme", 0);
+    age("beta", 0);
+    assert_eq!(metrics(&["beta"], 0).0, ["resolved backup_overdue/beta/any critical"]);
+    assert_eq!(metrics(&["--all"], 0).0, ["resolved backup_overdue/acme/any critical"]);
+}
