@@ -151,17 +151,21 @@ async fn together(
     timeout: Duration,
 ) -> Result<Vec<Result<Option<f64>>>> {
     let doing = "run a business query";
-    let begin = Sql::new("BEGIN READ ONLY; SET LOCAL ROLE ")
-        .ident(subject.role)
-        .text("; SET LOCAL row_security = on; SET LOCAL search_path = ")
-        .ident(subject.schema)
-        .text(", pg_temp; SET LOCAL statement_timeout = ")
-        .int(timeout.as_millis().max(1) as i128)
-        // Views of the owner's are as good as its tables.
-        .text(
-            "; SELECT pg_catalog.set_config(s.name, 'foreign-table', true) FROM pg_catalog.pg_settings s
+    // Or they would stand among the tenant's own queries, as far as this login may keep them out.
+    let begin = Sql::new(
+        "BEGIN READ ONLY; SELECT pg_catalog.set_config(s.name, 'none', true) FROM pg_catalog.pg_settings s
+WHERE s.name = 'pg_stat_statements.track' AND pg_catalog.has_parameter_privilege(s.name, 'SET'); SET LOCAL ROLE ",
+    )
+    .ident(subject.role)
+    .text("; SET LOCAL row_security = on; SET LOCAL search_path = ")
+    .ident(subject.schema)
+    .text(", pg_temp; SET LOCAL statement_timeout = ")
+    .int(timeout.as_millis().max(1) as i128)
+    // Views of the owner's are as good as its tables.
+    .text(
+        "; SELECT pg_catalog.set_config(s.name, 'foreign-table', true) FROM pg_catalog.pg_settings s
 WHERE s.name = 'restrict_nonsystem_relation_kind'",
-        );
+    );
     let texts: Vec<Sql> = queries.iter().map(wrapped).collect();
     // Sent together, in this order.
     let (begun, answers, ()) = join3(
