@@ -129,8 +129,7 @@ impl Round {
 
 /// Measures, enforces, judges, tells, caches.
 async fn round(ctx: &Context<'_>, args: &MetricsShowArgs, scope: &Scope) -> Result<Outcome> {
-    let session = ctx.settings.registry(args.enforce && !args.dry_run).await?;
-    let tenants = scope.tenants(ctx, &session).await?;
+    let (session, tenants) = scope.open(ctx, args.enforce && !args.dry_run).await?;
     let mut fleet = measure(ctx, &args.measure, scope, &session, &tenants).await?;
     let enforced = match args.enforce {
         true => match enforce::run(ctx, &session, &tenants, &fleet, args.dry_run).await? {
@@ -314,6 +313,16 @@ impl Scope {
             Self::Tier(tier) => Some(tier),
             Self::Named(_) | Self::All => None,
         }
+    }
+
+    /// A session, and their rows in the registry; broken off at the first Ctrl-C.
+    async fn open(&self, ctx: &Context<'_>, writes: bool) -> Result<(Session, Vec<TenantRow>)> {
+        let opening = async {
+            let session = ctx.settings.registry(writes).await?;
+            let tenants = self.tenants(ctx, &session).await?;
+            Ok((session, tenants))
+        };
+        until_asked(ctx, opening).await
     }
 
     /// Their rows in the registry.

@@ -7,7 +7,7 @@ use tenantctl::metrics::Fleet;
 use tenantctl::ui::{Render, Ui};
 
 use crate::support::fleet::fleet;
-use crate::support::{Db, cluster, loud, sql, unique, wait_for};
+use crate::support::{Cmd, Db, cluster, loud, sql, unique, wait_for};
 
 fn ui(color: &str) -> Ui {
     Ui::new(
@@ -366,6 +366,28 @@ fn watching_survives_a_database_that_is_away_for_a_while() {
     let trouble = text.find("trouble: ").unwrap();
     let frame = text[..trouble].rfind("tenant       globex").unwrap();
     assert!(!text[frame..trouble].contains("-----"), "{text}");
+}
+
+#[test]
+fn the_first_ctrl_c_ends_it_even_where_nobody_answers() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for (args, code) in [
+        (&["metrics", "--all"][..], 130),
+        (&["metrics", "report", "--html", "x.html"], 130),
+        (&["metrics", "--all", "--watch"], 0),
+    ] {
+        let mut cmd = Cmd::new(args).env("DATABASE_URL", &format!("postgresql://nobody@127.0.0.1:{port}/none"));
+        let mut child = cmd.command.stderr(std::process::Stdio::null()).spawn().unwrap();
+        // It has connected, and waits for an answer.
+        let (held, _) = listener.accept().unwrap();
+        std::process::Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status()
+            .unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{args:?}");
+        drop(held);
+    }
 }
 
 #[test]

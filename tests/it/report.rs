@@ -34,7 +34,7 @@ fn varied(n: u64) -> Fleet {
         }
         t.database.total_rows = Some((size / 120.0) as u64);
         t.backup.age_seconds = Some(3600.0 * (r * 30.0 + (x % 7) as f64));
-        if x % 211 == 0 {
+        if x.is_multiple_of(211) {
             t.backup.age_seconds = None;
         }
         if t.limits["portfolios"].ratio == Some(1.0) {

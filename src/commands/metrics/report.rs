@@ -41,8 +41,7 @@ impl Render for Written {
 pub async fn run(ctx: &Context<'_>, args: &MetricsReportArgs) -> Result<Status> {
     let scope = Scope::or_all(&args.measure)?;
     let target = Target::of(&args.html)?;
-    let session = ctx.settings.registry(false).await?;
-    let tenants = scope.tenants(ctx, &session).await?;
+    let (session, tenants) = scope.open(ctx, false).await?;
     let mut fleet = measure(ctx, &args.measure, &scope, &session, &tenants).await?;
     // Whom nobody is told of, nobody needs to know whether they have ended.
     let _ = judge(ctx, &mut fleet, &scope);
