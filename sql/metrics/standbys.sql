@@ -1,7 +1,7 @@
 -- Standbys that stream from this server. Base backups and subscribers of logical replication stream too and are none. A login
 -- without pg_read_all_stats sees that they are there and little else.
 SELECT COALESCE(r.application_name, '') AS name, r.client_addr::text AS address, r.state,
-    GREATEST(pg_catalog.pg_wal_lsn_diff(s.here, r.replay_lsn), 0)::bigint AS lag_bytes,
+    pg_catalog.pg_wal_lsn_diff(s.here, r.replay_lsn)::bigint AS lag_bytes,
     CASE
         WHEN r.replay_lsn >= s.here THEN 0
         WHEN r.replay_lag IS NOT NULL THEN pg_catalog.date_part('epoch', r.replay_lag) * 1000

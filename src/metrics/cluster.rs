@@ -81,7 +81,8 @@ async fn standbys(session: &Session) -> Result<Vec<Standby>> {
                 name: column(row, "name")?,
                 address: column(row, "address")?,
                 state: column(row, "state")?,
-                lag_bytes: column::<Option<i64>>(row, "lag_bytes")?.map(i64::unsigned_abs),
+                // It may have replayed more since this server was asked how far it is itself.
+                lag_bytes: column::<Option<i64>>(row, "lag_bytes")?.map(|bytes| bytes.max(0).unsigned_abs()),
                 lag_ms: column::<Option<f64>>(row, "lag_ms")?.map(|ms| ms.max(0.0)),
             })
         })
