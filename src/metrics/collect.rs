@@ -135,12 +135,23 @@ struct Light {
 #[derive(Default)]
 struct Heavy {
     contents: HashMap<usize, Contents>,
+    /// What the size functions say; it stands before what `contents` say.
+    bytes: HashMap<usize, u64>,
     counted: HashMap<usize, Counted>,
     /// Tenants without a figure, by what it is and why.
     unknown: BTreeMap<(&'static str, String), Vec<usize>>,
 }
 
 impl Heavy {
+    fn add(&mut self, other: Self) {
+        self.contents.extend(other.contents);
+        self.bytes.extend(other.bytes);
+        self.counted.extend(other.counted);
+        for (key, places) in other.unknown {
+            self.unknown.entry(key).or_default().extend(places);
+        }
+    }
+
     fn lacks(&mut self, what: &'static str, why: impl Into<String>, at: usize) {
         self.unknown.entry((what, why.into())).or_default().push(at);
     }
@@ -250,9 +261,8 @@ impl Run<'_> {
             .collect()
     }
 
-    /// Sizes, rows and counters. What takes a lock is asked last and in small batches.
+    /// Sizes, rows and counters. What takes no lock goes side by side with what does.
     async fn heavy(&self) -> Result<Heavy> {
-        let mut heavy = Heavy::default();
         let way = match self.options.sizes {
             Sizes::Exact if self.rights.files => Way::Files,
             Sizes::Exact | Sizes::Functions | Sizes::None => Way::Count,
@@ -263,19 +273,35 @@ impl Run<'_> {
             Way::Files => Some(sizes::all_files(&first).await?),
             Way::Estimate | Way::Count => None,
         };
-        let mut tasks: Vec<Task> = sizes::chunks(self.schemas.len(), self.readers.jobs)
-            .into_iter()
-            .map(Task::Contents)
-            .collect();
+        let chunks = sizes::chunks(self.schemas.len(), self.readers.jobs.saturating_sub(1));
+        let chunks: Vec<Task> = chunks.into_iter().map(Task::Contents).collect();
+        let (some, others) = (chunks.len(), self.readers.jobs.saturating_sub(chunks.len()));
+        let mut heavy = Heavy::default();
+        let mut opened = Heavy::default();
+        if others > 0 {
+            tokio::try_join!(
+                self.work(chunks, some, way, &mut heavy),
+                self.open_tables(first, way, others, &mut opened)
+            )?;
+        } else {
+            self.work(chunks, 1, way, &mut heavy).await?;
+            self.open_tables(first, way, 1, &mut opened).await?;
+        }
+        heavy.add(opened);
+        if let Some(before) = before {
+            self.measure_replaced(before, &mut heavy).await?;
+        }
+        Ok(heavy)
+    }
+
+    /// What opens tables and waits for their locks: the size functions where they are needed, and counters.
+    async fn open_tables(&self, first: Session, way: Way, jobs: usize, heavy: &mut Heavy) -> Result<()> {
+        let mut tasks = Vec::new();
         let locked = sizes::locked(&first).await?;
         if matches!(self.options.sizes, Sizes::Exact | Sizes::Functions) && way == Way::Count {
             let all: Vec<usize> = (0..self.schemas.len()).collect();
-            let tables = self.tables(&first, &all, &mut heavy).await?;
-            tasks.extend(
-                self.to_ask(tables, &locked, SIZE, &mut heavy)
-                    .into_iter()
-                    .map(Task::Sizes),
-            );
+            let tables = self.tables(&first, &all, heavy).await?;
+            tasks.extend(self.to_ask(tables, &locked, SIZE, heavy).into_iter().map(Task::Sizes));
         }
         let limited: Vec<usize> = (0..self.tenants.len())
             .filter(|at| counts(&self.tenants[*at].limits))
@@ -288,18 +314,11 @@ impl Run<'_> {
             for at in limited.into_iter().filter(|at| !there.contains(at)) {
                 heavy.lacks(USAGE, "there is no table tenant_usage as tenantctl makes it", at);
             }
-            tasks.extend(
-                self.to_ask(counters, &locked, USAGE, &mut heavy)
-                    .into_iter()
-                    .map(Task::Usage),
-            );
+            let batches = self.to_ask(counters, &locked, USAGE, heavy);
+            tasks.extend(batches.into_iter().map(Task::Usage));
         }
         drop(first);
-        self.work(tasks, way, &mut heavy).await?;
-        if let Some(before) = before {
-            self.measure_replaced(before, &mut heavy).await?;
-        }
-        Ok(heavy)
+        self.work(tasks, jobs, way, heavy).await
     }
 
     /// What the size functions are to be asked about, where this login may ask them.
@@ -329,7 +348,7 @@ impl Run<'_> {
         sizes::batches(free)
     }
 
-    async fn work(&self, tasks: Vec<Task>, way: Way, heavy: &mut Heavy) -> Result<()> {
+    async fn work(&self, tasks: Vec<Task>, jobs: usize, way: Way, heavy: &mut Heavy) -> Result<()> {
         let work = Tasks {
             schemas: &self.schemas,
             way,
@@ -340,13 +359,23 @@ impl Run<'_> {
                 sees_all_rows: self.rights.sees_all_rows,
             },
         };
-        let outcomes = self.readers.each(&work, tasks).await?;
-        let mut bytes = Vec::new();
+        let readers = Readers {
+            jobs,
+            ..self.readers.clone()
+        };
+        let outcomes = readers.each(&work, tasks).await?;
         for outcome in outcomes {
             match outcome {
                 Outcome::Contents(found) => heavy.contents.extend(found),
                 Outcome::Sizes(asked) => {
-                    bytes.extend(asked.found);
+                    for (at, bytes) in asked.found {
+                        match bytes {
+                            Some(bytes) => {
+                                heavy.bytes.insert(at, bytes);
+                            }
+                            None => heavy.lacks(SIZE, "tables were made or dropped while they were measured", at),
+                        }
+                    }
                     for (at, error) in asked.unknown {
                         heavy.lacks(SIZE, why(&error), at);
                     }
@@ -357,12 +386,6 @@ impl Run<'_> {
                         heavy.lacks(USAGE, why(&error), at);
                     }
                 }
-            }
-        }
-        for (at, bytes) in bytes {
-            match heavy.contents.get_mut(&at) {
-                Some(contents) if bytes.is_some() => contents.bytes = bytes,
-                _ => heavy.lacks(SIZE, "tables were made or dropped while they were measured", at),
             }
         }
         Ok(())
@@ -391,7 +414,7 @@ impl Run<'_> {
             .map(Task::Sizes)
             .collect();
         drop(session);
-        self.work(tasks, Way::Count, heavy).await
+        self.work(tasks, self.readers.jobs, Way::Count, heavy).await
     }
 
     async fn business(&self) -> Result<Business> {
@@ -459,7 +482,7 @@ impl Run<'_> {
             there.insert(at);
             let connections = sessions.get(&row.role_name).copied().unwrap_or_else(Connections::none);
             hidden |= connections.hidden();
-            let database = self.database(heavy.contents.get(&at));
+            let database = self.database(heavy.contents.get(&at), heavy.bytes.get(&at));
             let counted = heavy.counted.get(&at).filter(|_| counts(&row.limits));
             tenants.push(TenantMetrics {
                 tenant_id: row.tenant_id.clone(),
@@ -516,8 +539,11 @@ impl Run<'_> {
         }
     }
 
-    fn database(&self, contents: Option<&Contents>) -> Database {
-        let bytes = contents.and_then(|c| c.bytes);
+    fn database(&self, contents: Option<&Contents>, asked: Option<&u64>) -> Database {
+        let bytes = asked
+            .copied()
+            .or(contents.and_then(|c| c.bytes))
+            .filter(|_| contents.is_some());
         Database {
             size_bytes: bytes,
             size_source: match (bytes, self.options.sizes) {
