@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod exporter;
 pub mod folder;
+pub mod metrics;
 pub mod program;
 pub mod provisioning;
 pub mod scratch;

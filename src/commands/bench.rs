@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Context, Status};
 use crate::bench::backup;
 use crate::bench::folder::Folder;
+use crate::bench::metrics;
 use crate::bench::provisioning::{Suite, Targets, Workload};
 use crate::bench::scratch::Scratch;
 use crate::bench::triggers::{self, Subject};
@@ -203,15 +204,8 @@ pub async fn backup(ctx: &Context<'_>, args: &BenchBackupArgs) -> Result<Status>
     let folder = Folder::create(&parent)?;
     in_scratch(ctx, async |scratch| {
         let (provisioner, objects) = provisioner(ctx, scratch).await?;
-        for table in ["portfolios", "positions", "trades", "market_data"] {
-            if !objects.tables.iter().any(|t| t == table) {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    format!("template {} has no table {table}", provisioner.template.name),
-                )
-                .with_hint("bench backup fills the tables of the trading template."));
-            }
-        }
+        let tables = ["portfolios", "positions", "trades", "market_data"];
+        require_tables(&provisioner, &objects, &tables, "bench backup")?;
         let suite = backup::Suite {
             provisioner,
             tier: Arc::new(tier.clone()),
@@ -228,13 +222,54 @@ pub async fn backup(ctx: &Context<'_>, args: &BenchBackupArgs) -> Result<Status>
     .await
 }
 
-/// `bench metrics`.
+/// `bench metrics`; exits 1 when a target is missed.
 ///
 /// # Errors
-/// When a benchmark cannot be run.
-pub async fn metrics(_ctx: &Context<'_>, _args: &BenchMetricsArgs) -> Result<Status> {
-    Err(crate::error::Error::new(
-        crate::error::ErrorKind::Unsupported,
-        "not built yet",
-    ))
+/// When the benchmark's database or folder cannot be made, or a contender fails.
+pub async fn metrics(ctx: &Context<'_>, args: &BenchMetricsArgs) -> Result<Status> {
+    let config = &ctx.settings.config;
+    let tier = Arc::new(config.tier(&config.provisioning.default_tier)?.clone());
+    let at: Vec<usize> = match args.at.is_empty() {
+        true => vec![100, 1_000],
+        false => args.at.iter().map(|&n| n as usize).collect(),
+    };
+    let folder = Folder::create(&std::env::temp_dir())?;
+    in_scratch(ctx, async |scratch| {
+        let (provisioner, objects) = provisioner(ctx, scratch).await?;
+        require_tables(
+            &provisioner,
+            &objects,
+            &["portfolios", "positions", "trades"],
+            "bench metrics",
+        )?;
+        let suite = metrics::Suite {
+            provisioner,
+            tier: Arc::clone(&tier),
+            workload: metrics::Workload {
+                at: at.clone(),
+                rounds: usize::from(args.rounds),
+                jobs: usize::from(args.jobs),
+                no_postgres_exporter: args.no_postgres_exporter,
+            },
+            folder: &folder,
+            config: config.file().map(Path::to_owned),
+            progress: &|text| ctx.ui.note(text),
+            warn: &|text| ctx.ui.warn(text),
+            interrupt: ctx.interrupt,
+        };
+        suite.run().await
+    })
+    .await
+}
+
+/// The tables that a benchmark fills are those of the trading template.
+fn require_tables(provisioner: &Provisioner, objects: &ModuleObjects, tables: &[&str], who: &str) -> Result<()> {
+    match tables.iter().find(|table| !objects.tables.iter().any(|t| t == *table)) {
+        None => Ok(()),
+        Some(table) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("template {} has no table {table}", provisioner.template.name),
+        )
+        .with_hint(format!("{who} fills the tables of the trading template."))),
+    }
 }

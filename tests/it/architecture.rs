@@ -67,6 +67,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "catalog",
             "fleet",
             "interrupt",
+            "metrics",
             "pg",
             "plan",
             "provisioner",

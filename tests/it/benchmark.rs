@@ -214,3 +214,44 @@ fn bench_backup_cleans_up_after_an_interrupt_and_asks_for_room_first() {
     nothing_is_left(&db, &folder);
     std::fs::remove_dir(&folder).unwrap();
 }
+
+#[test]
+fn bench_metrics_compares_and_leaves_nothing() {
+    let own = start(&Options {
+        settings: fast(),
+        ..Options::default()
+    });
+    let db = Db::on(&own);
+    let run = db.run(&[
+        "-o",
+        "json",
+        "bench",
+        "metrics",
+        "--at",
+        "15",
+        "--rounds",
+        "1",
+        "--no-postgres-exporter",
+    ]);
+    assert!(matches!(run.0.status.code(), Some(0 | 1)), "{}", run.stderr());
+    let json = run.json();
+    let results = json["results"].as_array().unwrap();
+    for metric in [
+        "sum(pg_total_relation_size) by schema at 15 tenants",
+        "metrics --all at 15 tenants",
+        "metrics --all by size functions at 15 tenants",
+        "metrics --all --sizes estimate at 15 tenants",
+        "metrics --all against the sum at 15 tenants",
+        "metrics --all: peak memory at 15 tenants",
+        "exporter: scrape that measures at 15 tenants",
+    ] {
+        let found = results.iter().find(|r| r["metric"] == metric);
+        let found = found.unwrap_or_else(|| panic!("{metric} not in {results:#?}"));
+        assert!(found["value"].as_f64().unwrap() > 0.0, "{found}");
+    }
+    assert_eq!(
+        db.value("SELECT count(*) FROM pg_database WHERE datname LIKE 'tenantctl%'"),
+        "0"
+    );
+    assert_eq!(db.value("SELECT count(*) FROM pg_roles WHERE rolname ~ '^tenant'"), "0");
+}
