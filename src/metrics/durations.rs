@@ -87,10 +87,9 @@ impl Durations {
     /// nothing is counted: nobody knows when it was.
     pub fn count(&mut self, counters: &[Counters], schemas: &HashMap<String, String>) {
         let now = by_role(counters);
-        self.detailed.retain(|schema, _| {
-            // A place is free again when its tenant is gone.
-            schemas.values().any(|known| known == schema)
-        });
+        let there: HashSet<&str> = schemas.values().map(String::as_str).collect();
+        // A place is free again when its tenant is gone.
+        self.detailed.retain(|schema, _| there.contains(schema.as_str()));
         let first = self.last.is_none();
         let before = self.last.take().unwrap_or_default();
         let mut added: Vec<(&str, u64, Vec<(i64, Count)>)> = Vec::new();

@@ -37,6 +37,10 @@ const BUSINESS_DEADLINE: Duration = Duration::from_secs(1800);
 const KEEP: Duration = Duration::from_secs(300);
 /// A part with a slow clock that failed is measured again after this time.
 const RETRY: Duration = Duration::from_secs(10);
+/// The longest that the activity and the sizes wait for each other.
+const TURN: Duration = Duration::from_secs(10);
+/// Tenants whose business queries are run at a time.
+const BUSINESS_PIECE: usize = 500;
 /// Telling the alerts has a limit of its own; this one is for when that fails.
 const TELL_DEADLINE: Duration = Duration::from_secs(120);
 /// A session is replaced after so many measurements or this time: a backend's caches grow with all that it has seen.
@@ -155,8 +159,11 @@ struct Shared {
     /// Whether what is served has sizes, or they could not be had.
     complete: bool,
     sizes: Option<Found<Database>>,
-    business: Option<Found<BTreeMap<String, Option<f64>>>>,
+    business: Option<Found<Business>>,
 }
+
+/// The business metrics of a tenant.
+type Business = BTreeMap<String, Option<f64>>;
 
 /// What a part has found, by schema, and when.
 struct Found<T> {
@@ -197,6 +204,8 @@ pub struct Exporter {
     ended: watch::Sender<u64>,
     /// What is to be measured, by part.
     wanted: [Notify; 3],
+    /// Whose turn it is.
+    turn: tokio::sync::Mutex<()>,
     untold: Mutex<Option<(Fleet, Judged)>>,
     judged: Notify,
     session: Mutex<Option<Kept>>,
@@ -214,6 +223,7 @@ impl Exporter {
             shared: Mutex::default(),
             ended: watch::channel(0).0,
             wanted: Default::default(),
+            turn: tokio::sync::Mutex::default(),
             untold: Mutex::default(),
             judged: Notify::new(),
             session: Mutex::default(),
@@ -334,11 +344,17 @@ impl Exporter {
     async fn work(self: &Arc<Self>, part: Part) {
         loop {
             self.wanted[part as usize].notified().await;
+            // One after the other: each holds all tenants in memory for a while. Business queries go piece by piece.
+            let turn = match part {
+                Part::Activity | Part::Sizes => tokio::time::timeout(TURN, self.turn.lock()).await.ok(),
+                Part::Business => None,
+            };
             let began = Instant::now();
             let result = match self.measure(part).await {
-                Ok(fleet) => self.take_over(part, fleet, began).await,
+                Ok(measured) => self.take_over(measured, began).await,
                 Err(error) => Err(error),
             };
+            drop(turn);
             self.ended(part, began, result);
         }
     }

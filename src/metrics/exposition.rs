@@ -57,12 +57,22 @@ pub(super) fn state_text(state: &State) -> Result<String> {
     Page::of_state(state).encode(true, 0)
 }
 
-/// The text of a fleet alone, without `# EOF`; `capacity` is about how long it will be.
-///
-/// # Errors
-/// When the text cannot be put together.
-pub(super) fn fleet_text(fleet: &Fleet, durations: &Durations, capacity: usize) -> Result<String> {
-    Page::of_fleet(fleet, Some(durations)).encode(false, capacity)
+/// The samples of a fleet, which is not needed any more for their text.
+pub(super) struct Samples(Page);
+
+impl Samples {
+    /// Takes them from a fleet.
+    pub(super) fn of(fleet: &Fleet, durations: &Durations) -> Self {
+        Self(Page::of_fleet(fleet, Some(durations)))
+    }
+
+    /// Their text without `# EOF`; `capacity` is about how long it will be.
+    ///
+    /// # Errors
+    /// When the text cannot be put together.
+    pub(super) fn text(self, capacity: usize) -> Result<String> {
+        self.0.encode(false, capacity)
+    }
 }
 
 /// A form that samples are sent in.

@@ -542,6 +542,42 @@ fn it_survives_the_database_going_away_and_coming_back() {
 }
 
 #[test]
+fn a_session_that_hangs_is_given_up_for_another() {
+    let cluster = support::start(&Options {
+        settings: support::fast(),
+        ..Options::default()
+    });
+    let db = Db::on(&cluster);
+    db.run(&["init"]).success();
+    let id = support::unique("hangs-");
+    db.provision(&[&id]);
+    let serving = Serving::start(&db, &["--every", "0", "--sizes-every", "3600"]);
+    assert!(serving.metrics().contains("tenant_schema_size_bytes{"));
+    let pid = db.value("SELECT min(pid) FROM pg_stat_activity WHERE application_name = 'tenantctl metrics'");
+    let signal = |signal: &str| {
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    };
+    signal("-STOP");
+    let started = Instant::now();
+    let text = serving.metrics();
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(
+        sample(&text, "tenantctl_tenant_info", &[("tenant_id", &id)]).is_some(),
+        "{text}"
+    );
+    let errors = |text: &str| sample(text, "tenantctl_measurement_errors_total", &[("part", "activity")]);
+    wait_for("the end of the hanging measurement", || {
+        errors(&serving.metrics()) == Some(1.0)
+    });
+    wait_for("a measurement on another session", || {
+        sample(&serving.metrics(), "tenantctl_up", &[]) == Some(1.0)
+    });
+    assert_eq!(errors(&serving.metrics()), Some(1.0));
+    // So that the server can be stopped.
+    signal("-CONT");
+}
+
+#[test]
 fn it_starts_without_a_database_and_says_so() {
     let cluster = support::start(&Options {
         settings: support::fast(),

@@ -1,19 +1,30 @@
 //! One measurement of a part, from the session to the text.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Exporter, Found, KEEP, Kept, Part, RECYCLE_AFTER, RECYCLE_AGE, Shared, lock};
+use super::{BUSINESS_PIECE, Business, Exporter, Found, KEEP, Kept, Part, RECYCLE_AFTER, RECYCLE_AGE, Shared, lock};
 use crate::catalog::foundation;
 use crate::catalog::tenants::{self, TenantRow};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::collect::{Sizes, collect};
-use crate::metrics::exposition::{self, Exposition};
-use crate::metrics::{Fleet, Usage, limits, statements};
+use crate::metrics::exposition::{Exposition, Samples};
+use crate::metrics::{Database, Fleet, Usage, limits, statements};
 use crate::pg::session::Session;
 
+/// What a part has found.
+pub(super) enum Measured {
+    /// All but sizes and business metrics.
+    Activity(Fleet),
+    /// Sizes.
+    Sizes(Found<Database>),
+    /// Business metrics.
+    Business(Found<Business>),
+}
+
 impl Exporter {
-    pub(super) async fn measure(&self, part: Part) -> Result<Fleet> {
+    pub(super) async fn measure(&self, part: Part) -> Result<Measured> {
         // A session of the activity's is kept; those of the others are needed seldom, and grow.
         let mut kept = match part {
             Part::Activity => lock(&self.session).take(),
@@ -46,7 +57,7 @@ impl Exporter {
         }
     }
 
-    async fn measure_with(&self, part: Part, kept: &mut Option<Kept>) -> Result<Fleet> {
+    async fn measure_with(&self, part: Part, kept: &mut Option<Kept>) -> Result<Measured> {
         kept.take_if(|kept| {
             kept.session.is_closed() || kept.used >= RECYCLE_AFTER || kept.opened.elapsed() >= RECYCLE_AGE
         });
@@ -72,14 +83,40 @@ impl Exporter {
         if part != Part::Business {
             options.business = Vec::new();
         }
-        let mut fleet = collect(&self.connector, session, &tenants, &options).await?;
-        if part == Part::Activity {
-            // All else is of use without them.
-            if let Err(error) = self.count_queries(session, &tenants).await {
-                fleet.unknown.push(format!("durations of queries: {error}"));
+        let measured = Instant::now();
+        match part {
+            Part::Activity => {
+                let mut fleet = collect(&self.connector, session, &tenants, &options).await?;
+                // All else is of use without them.
+                if let Err(error) = self.count_queries(session, &tenants).await {
+                    fleet.unknown.push(format!("durations of queries: {error}"));
+                }
+                Ok(Measured::Activity(fleet))
+            }
+            Part::Sizes => {
+                let fleet = collect(&self.connector, session, &tenants, &options).await?;
+                let sizes = fleet.tenants.into_iter().map(|t| (t.schema_name, t.database));
+                Ok(Measured::Sizes(Found {
+                    by_schema: sizes.collect(),
+                    unknown: fleet.unknown,
+                    measured,
+                }))
+            }
+            Part::Business => {
+                let mut found = Found {
+                    by_schema: HashMap::new(),
+                    unknown: Vec::new(),
+                    measured,
+                };
+                for piece in tenants.chunks(BUSINESS_PIECE) {
+                    let fleet = collect(&self.connector, session, piece, &options).await?;
+                    let business = fleet.tenants.into_iter().map(|t| (t.schema_name, t.business));
+                    found.by_schema.extend(business);
+                    found.unknown.extend(fleet.unknown);
+                }
+                Ok(Measured::Business(found))
             }
         }
-        Ok(fleet)
     }
 
     /// Counts the queries since the last time.
@@ -101,24 +138,11 @@ impl Exporter {
     }
 
     /// Keeps what a part has found; that of the activity goes out.
-    pub(super) async fn take_over(self: &Arc<Self>, part: Part, fleet: Fleet, measured: Instant) -> Result<()> {
-        let Fleet { tenants, unknown, .. } = match part {
-            Part::Activity => return self.publish(fleet, measured).await,
-            Part::Sizes | Part::Business => fleet,
-        };
-        let tenants = tenants.into_iter();
-        if part == Part::Sizes {
-            self.shared().sizes = Some(Found {
-                by_schema: tenants.map(|t| (t.schema_name, t.database)).collect(),
-                unknown,
-                measured,
-            });
-        } else {
-            self.shared().business = Some(Found {
-                by_schema: tenants.map(|t| (t.schema_name, t.business)).collect(),
-                unknown,
-                measured,
-            });
+    pub(super) async fn take_over(self: &Arc<Self>, measured: Measured, began: Instant) -> Result<()> {
+        match measured {
+            Measured::Activity(fleet) => return self.publish(fleet, began).await,
+            Measured::Sizes(found) => self.shared().sizes = Some(found),
+            Measured::Business(found) => self.shared().business = Some(found),
         }
         Ok(())
     }
@@ -136,22 +160,23 @@ impl Exporter {
         // Ten thousand tenants are some tenths of a second of work.
         let written = tokio::task::spawn_blocking(move || {
             let judged = limits::judge(&mut fleet, &exporter.options.criteria);
-            let text = exposition::fleet_text(&fleet, &lock(&exporter.durations), capacity)?;
-            Ok((Exposition::new(text), (fleet, judged)))
+            let samples = Samples::of(&fleet, &lock(&exporter.durations));
+            if exporter.tell.is_some() {
+                // One that nobody has been told of yet is out of date.
+                *lock(&exporter.untold) = Some((fleet, judged));
+                exporter.judged.notify_one();
+            } else {
+                // Gone before there are two texts.
+                drop(fleet);
+            }
+            samples.text(capacity).map(Exposition::new)
         });
-        let (text, judged) = written
+        let text = written
             .await
             .map_err(|e| Error::new(ErrorKind::Unknown, "cannot write the metrics").with_cause(e))??;
-        {
-            let mut shared = self.shared();
-            shared.text = Some((Arc::new(text), measured));
-            shared.complete |= complete;
-        }
-        if self.tell.is_some() {
-            // One that nobody has been told of yet is out of date.
-            *lock(&self.untold) = Some(judged);
-            self.judged.notify_one();
-        }
+        let mut shared = self.shared();
+        shared.text = Some((Arc::new(text), measured));
+        shared.complete |= complete;
         Ok(())
     }
 
