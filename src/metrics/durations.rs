@@ -59,6 +59,14 @@ struct Count {
     seconds: f64,
 }
 
+/// What a tenant's queries have been run since the last time.
+struct Added<'a> {
+    schema: &'a str,
+    calls: u64,
+    /// By queryid.
+    differences: Vec<(i64, Count)>,
+}
+
 impl Durations {
     /// With nothing in them; so many tenants get their own, those with most queries first.
     pub fn new(max_tenants: usize) -> Self {
@@ -92,7 +100,7 @@ impl Durations {
         self.detailed.retain(|schema, _| there.contains(schema.as_str()));
         let first = self.last.is_none();
         let before = self.last.take().unwrap_or_default();
-        let mut added: Vec<(&str, u64, Vec<(i64, Count)>)> = Vec::new();
+        let mut added: Vec<Added<'_>> = Vec::new();
         for (role, queries) in &now {
             let Some(schema) = schemas.get(role) else { continue };
             let old = before.get(role);
@@ -103,11 +111,18 @@ impl Durations {
                 .collect();
             let calls = differences.iter().map(|(_, count)| count.calls).sum();
             if calls > 0 {
-                added.push((schema, calls, differences));
+                added.push(Added {
+                    schema,
+                    calls,
+                    differences,
+                });
             }
         }
-        added.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-        for (schema, _, differences) in added {
+        added.sort_by(|a, b| b.calls.cmp(&a.calls).then(a.schema.cmp(b.schema)));
+        for Added {
+            schema, differences, ..
+        } in added
+        {
             let has_place = self.detailed.contains_key(schema) || self.detailed.len() < self.max_tenants;
             let own = if has_place {
                 self.detailed.entry(schema.to_owned()).or_default()

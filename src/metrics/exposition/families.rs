@@ -368,7 +368,8 @@ impl Page {
             Some("seconds"),
             "Time until what was written here was last seen replayed there; 0 when it has replayed all.",
         ));
-        let mut worst: BTreeMap<(&str, &str), (Option<f64>, Option<f64>)> = BTreeMap::new();
+        type Lags = (Option<f64>, Option<f64>);
+        let mut worst: BTreeMap<(&str, &str), Lags> = BTreeMap::new();
         for standby in &fleet.cluster.standbys {
             let (lag_bytes, lag_ms) = worst
                 .entry((&standby.name, standby.address.as_deref().unwrap_or_default()))
@@ -493,7 +494,8 @@ impl Page {
             &[],
             Some(whole(state.notification_errors)),
         );
-        let families: [(About, fn(&PartState) -> Option<f64>); 5] = [
+        type Figure = fn(&PartState) -> Option<f64>;
+        let families: [(About, Figure); 5] = [
             (
                 gauge(
                     "tenantctl_measurement_age",

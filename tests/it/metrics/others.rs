@@ -15,7 +15,7 @@ fn sessions_are_counted_by_what_they_do() {
     let url = tenant_url(&db, &made[0]);
     let idle = [hold(&url, "SELECT 1"), hold(&url, "SELECT 1"), hold(&url, "SELECT 1")];
     let open = [hold(&url, "BEGIN; SELECT 1"), hold(&url, "BEGIN")];
-    let _ = runtime().block_on(async {
+    runtime().block_on(async {
         let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         let (failing, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
