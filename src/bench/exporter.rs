@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -81,14 +82,14 @@ impl Suite<'_> {
     /// # Errors
     /// When an exporter cannot be started or does not answer; an interrupt.
     pub async fn run(&self) -> Result<Vec<Figure>> {
-        let ours = self.ours().await?;
-        let other = self.other().await?;
+        let mut ours = self.ours().await?;
+        let mut other = self.other().await?;
         let n = self.tenants;
         (self.progress)(&format!("first scrapes at {n} tenants"));
         let sizes = |text: &str, start: &str| text.lines().filter(|l| l.starts_with(start)).count() >= n;
         ours.until(|text| sizes(text, "tenant_schema_size_bytes{tenant_id=\""))
             .await?;
-        if let Some(other) = &other {
+        if let Some(other) = &mut other {
             other.until(|text| sizes(text, "table_total_bytes{")).await?;
         }
         let (mut our_scrapes, mut other_scrapes) = (Scrapes::default(), Scrapes::default());
@@ -225,24 +226,25 @@ impl Suite<'_> {
         self.start(OTHER, command, port).map(Some)
     }
 
-    /// The connection in the words of its driver, which knows only some of libpq's.
+    /// The connection as a URL: of libpq's other form it reads only part, and gives up at quotes. Its driver knows some of the
+    /// parameters.
     fn data_source(&self) -> String {
-        let info = self.connector.info();
-        let spec = &info.hosts[self.host];
-        let quoted = |value: &str| format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"));
-        let mut source = String::new();
-        let mut add = |key: &str, value: &str| source.push_str(&format!("{key}={} ", quoted(value)));
-        for (name, value) in info.libpq_environment(self.host) {
+        let spec = &self.connector.info().hosts[self.host];
+        let encoded = |value: &str| utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
+        let (mut login, mut database, mut parameters) = (String::new(), String::new(), Vec::new());
+        let mut secret = None;
+        for (name, value) in self.connector.info().libpq_environment(self.host) {
             let value = value.to_string_lossy();
+            let mut add = |key: &str, value: &str| parameters.push(format!("{key}={}", encoded(value)));
             match name {
-                "PGUSER" => add("user", &value),
-                "PGDATABASE" => add("dbname", &value),
+                "PGUSER" => login = encoded(&value),
+                "PGDATABASE" => database = encoded(&value),
+                "PGPASSWORD" => secret = Some(encoded(&value)),
                 "PGPORT" => add("port", &value),
-                "PGPASSWORD" => add("password", &value),
                 "PGHOST" if spec.hostaddr.is_none() => add("host", &value),
                 "PGHOSTADDR" => add("host", &value),
                 // It knows neither allow nor prefer.
-                "PGSSLMODE" => match &*value {
+                "PGSSLMODE" if spec.socket_dir().is_none() => match &*value {
                     "require" | "verify-ca" | "verify-full" => add("sslmode", &value),
                     _ => add("sslmode", "disable"),
                 },
@@ -253,9 +255,10 @@ impl Suite<'_> {
             }
         }
         if spec.socket_dir().is_some() {
-            add("sslmode", "disable");
+            parameters.push("sslmode=disable".to_owned());
         }
-        source
+        let secret = secret.map_or_else(String::new, |secret| format!(":{secret}"));
+        format!("postgresql://{login}{secret}@/{database}?{}", parameters.join("&"))
     }
 
     fn start(&self, name: &'static str, mut command: Command, port: u16) -> Result<Exporter> {
@@ -275,9 +278,15 @@ impl Suite<'_> {
 
 impl Exporter {
     /// Scrapes until an answer is whole.
-    async fn until(&self, whole: impl Fn(&str) -> bool) -> Result<()> {
+    async fn until(&mut self, whole: impl Fn(&str) -> bool) -> Result<()> {
         let end = Instant::now() + START;
         loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(
+                    Error::new(ErrorKind::Unknown, format!("{} ended ({status})", self.name))
+                        .with_cause(program::end_of(&self.log)),
+                );
+            }
             match self.scrape().await {
                 Ok((text, _)) if whole(&text) => return Ok(()),
                 _ if Instant::now() > end => {
