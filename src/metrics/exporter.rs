@@ -18,7 +18,7 @@ use tokio::sync::{Notify, watch};
 
 use super::collect;
 use super::durations::Durations;
-use super::exposition::{self, Exposition};
+use super::exposition::{Exposition, Samples};
 use super::limits::{Criteria, Judged};
 use super::{Database, Fleet};
 use crate::error::{Error, ErrorKind, Result};
@@ -191,7 +191,7 @@ pub struct Answer {
     /// The samples of tenants and database; none: there are none that are young enough.
     pub fleet: Option<Arc<Exposition>>,
     /// The exporter's own.
-    pub own: Exposition,
+    pub own: Arc<Exposition>,
 }
 
 /// Measures, and keeps what it has found.
@@ -278,7 +278,7 @@ impl Exporter {
         drop(shared);
         Ok(Answer {
             fleet,
-            own: Exposition::new(exposition::state_text(&state)?),
+            own: Arc::new(Samples::of_exporter(&state).pack(true)?),
         })
     }
 

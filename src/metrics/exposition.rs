@@ -9,13 +9,16 @@ mod page;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use self::page::Page;
 use super::Fleet;
 use super::durations::Durations;
 use super::exporter::State;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// The media type of OpenMetrics.
 pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -25,6 +28,11 @@ pub const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Series of one tenant, beside business queries, alerts that fire, and the histogram: 6 of backups, one for each type of
 /// backup and one for any; 18 of limits, three for each; 12 others.
 pub const SERIES_PER_TENANT: usize = 36;
+
+/// Bytes of text that are packed at a time, and unpacked at a time for each scrape that is being answered.
+const PIECE: usize = 128 << 10;
+/// Of zstd: the text is so regular that more gains little.
+const PACK_LEVEL: i32 = 1;
 
 /// What was measured as OpenMetrics text, with the final `# EOF`. `durations` and `state` are an exporter's: whoever
 /// measures once has neither.
@@ -36,25 +44,16 @@ pub fn openmetrics(fleet: &Fleet, durations: Option<&Durations>, state: Option<&
     if let Some(state) = state {
         page.families.append(&mut Page::of_state(state).families);
     }
-    page.encode(true, 0)
+    let mut text = String::new();
+    page.encode(&mut text, true)?;
+    Ok(text)
 }
 
 /// The same samples as text format 0.0.4.
 pub fn plain_text(openmetrics: &str) -> String {
-    let exposition = Exposition::new(openmetrics.to_owned());
-    let mut text = String::with_capacity(openmetrics.len());
-    for piece in exposition.pieces(Format::Plain) {
-        text.push_str(&String::from_utf8_lossy(&piece));
-    }
-    text
-}
-
-/// The text of an exporter's own figures, which is made anew for each scrape, with the final `# EOF`.
-///
-/// # Errors
-/// When the text cannot be put together.
-pub(super) fn state_text(state: &State) -> Result<String> {
-    Page::of_state(state).encode(true, 0)
+    families(openmetrics)
+        .map(|(comments, samples)| plain_comments(comments) + samples)
+        .collect()
 }
 
 /// The samples of a fleet, which is not needed any more for their text.
@@ -66,12 +65,19 @@ impl Samples {
         Self(Page::of_fleet(fleet, Some(durations)))
     }
 
-    /// Their text without `# EOF`; `capacity` is about how long it will be.
+    /// An exporter's own, which are made anew for each scrape.
+    pub(super) fn of_exporter(state: &State) -> Self {
+        Self(Page::of_state(state))
+    }
+
+    /// Their text, with the final `# EOF` if it is the end.
     ///
     /// # Errors
     /// When the text cannot be put together.
-    pub(super) fn text(self, capacity: usize) -> Result<String> {
-        self.0.encode(false, capacity)
+    pub(super) fn pack(self, end: bool) -> Result<Exposition> {
+        let mut packer = Packer::default();
+        self.0.encode(&mut packer, end)?;
+        packer.finish()
     }
 }
 
@@ -114,79 +120,123 @@ impl Format {
     }
 }
 
-/// Text in both formats, of which the samples, nearly all of it, are the same bytes and are held once.
+/// Text in both formats, of which the samples, nearly all of it, are the same and are held once, packed: ten thousand
+/// tenants have some 25 MB of it, and there are two while one takes the place of the other.
 #[derive(Debug, Default)]
 pub struct Exposition(Vec<Part>);
 
-/// A family: what is said of it in each format, and its samples.
+/// A family or a piece of one: what is said of it in each format, and its samples.
 #[derive(Debug)]
 struct Part {
     openmetrics: Bytes,
     plain: Bytes,
-    samples: Bytes,
+    packed: Vec<u8>,
+    /// Bytes of the samples when they are unpacked.
+    length: usize,
+}
+
+impl Part {
+    fn comments(&self, format: Format) -> &Bytes {
+        match format {
+            Format::OpenMetrics => &self.openmetrics,
+            Format::Plain => &self.plain,
+        }
+    }
 }
 
 impl Exposition {
-    /// Takes OpenMetrics text.
-    pub fn new(openmetrics: String) -> Self {
-        let whole = Bytes::from(openmetrics);
-        let mut parts = Vec::new();
-        let mut at = 0;
-        while at < whole.len() {
-            let samples = at + end_of_comments(&whole[at..]);
-            let next = samples + end_of_samples(&whole[samples..]);
-            parts.push(Part {
-                openmetrics: whole.slice(at..samples),
-                plain: Bytes::from(plain_comments(&String::from_utf8_lossy(&whole[at..samples]))),
-                samples: whole.slice(samples..next),
-            });
-            at = next;
-        }
-        Self(parts)
-    }
-
-    /// The pieces that make up the text.
-    pub fn pieces(&self, format: Format) -> impl Iterator<Item = Bytes> {
-        self.0.iter().flat_map(move |part| {
-            let comments = match format {
-                Format::OpenMetrics => &part.openmetrics,
-                Format::Plain => &part.plain,
-            };
-            [comments.clone(), part.samples.clone()]
+    /// The pieces that make up the text, each unpacked when it is its turn.
+    pub fn pieces(self: Arc<Self>, format: Format) -> impl Iterator<Item = std::io::Result<Bytes>> + Send {
+        (0..self.0.len()).map(move |at| {
+            let part = &self.0[at];
+            let comments = part.comments(format);
+            let mut piece = Vec::with_capacity(comments.len() + part.length);
+            piece.extend_from_slice(comments);
+            piece.extend_from_slice(&zstd::bulk::decompress(&part.packed, part.length)?);
+            Ok(Bytes::from(piece))
         })
     }
 
     /// Bytes of the text.
-    pub fn len(&self) -> usize {
-        self.pieces(Format::OpenMetrics).map(|piece| piece.len()).sum()
-    }
-
-    /// Whether there is nothing in it.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub fn length(&self, format: Format) -> usize {
+        self.0
+            .iter()
+            .map(|part| part.comments(format).len() + part.length)
+            .sum()
     }
 }
 
-/// Where the lines that begin with `#` end.
-fn end_of_comments(text: &[u8]) -> usize {
-    let mut at = 0;
-    while text.get(at) == Some(&b'#') {
-        at += line_length(&text[at..]);
-    }
-    at
+/// Packs text while it is being written.
+#[derive(Default)]
+struct Packer {
+    text: String,
+    /// Where the last line begins.
+    line: usize,
+    parts: Vec<Part>,
+    failed: Option<std::io::Error>,
 }
 
-/// Where the next line begins that begins with `#`.
-fn end_of_samples(text: &[u8]) -> usize {
-    let mut at = 0;
-    while at < text.len() && text[at] != b'#' {
-        at += line_length(&text[at..]);
+impl Packer {
+    fn pack(&mut self) {
+        for (comments, samples) in families(&self.text) {
+            match zstd::bulk::compress(samples.as_bytes(), PACK_LEVEL) {
+                Ok(packed) => self.parts.push(Part {
+                    openmetrics: Bytes::copy_from_slice(comments.as_bytes()),
+                    plain: Bytes::from(plain_comments(comments)),
+                    packed,
+                    length: samples.len(),
+                }),
+                Err(error) => self.failed = Some(error),
+            }
+        }
+        self.text.clear();
+        self.line = 0;
     }
-    at
+
+    fn finish(mut self) -> Result<Exposition> {
+        self.pack();
+        match self.failed {
+            Some(error) => Err(Error::new(ErrorKind::Unknown, "cannot pack the metrics").with_cause(error)),
+            None => Ok(Exposition(self.parts)),
+        }
+    }
 }
 
-fn line_length(text: &[u8]) -> usize {
-    text.iter().position(|&b| b == b'\n').map_or(text.len(), |end| end + 1)
+impl fmt::Write for Packer {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.text.push_str(text);
+        if text.ends_with('\n') {
+            // What is said of a family stays together with its first samples.
+            let said = self.text[self.line..].starts_with('#');
+            self.line = self.text.len();
+            if !said && self.text.len() >= PIECE {
+                self.pack();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The families of a text: the lines that begin with `#`, and the samples after them.
+fn families(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (comments, after) = rest.split_at(lines_while(rest, |line| line.starts_with('#')));
+        let (samples, after) = after.split_at(lines_while(after, |line| !line.starts_with('#')));
+        rest = after;
+        Some((comments, samples))
+    })
+}
+
+/// Bytes of the first lines that are so.
+fn lines_while(text: &str, so: impl Fn(&str) -> bool) -> usize {
+    text.split_inclusive('\n')
+        .take_while(|line| so(line))
+        .map(str::len)
+        .sum()
 }
 
 /// What text format 0.0.4 says of a family: a counter goes by the name of its samples, units and the end are not known.

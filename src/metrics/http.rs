@@ -1,6 +1,5 @@
 //! The exporter over HTTP: who may connect for how long, and what is answered.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -9,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -142,12 +141,9 @@ async fn metrics(State(exporter): State<Arc<Exporter>>, headers: HeaderMap) -> R
         Ok(answer) => answer,
         Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     };
-    let pieces = |exposition: &Exposition| exposition.pieces(format).collect::<Vec<Bytes>>();
-    let mut body: Vec<Bytes> = answer.fleet.as_deref().map(pieces).unwrap_or_default();
-    body.extend(pieces(&answer.own));
-    body.retain(|piece| !piece.is_empty());
-    let length: usize = body.iter().map(Bytes::len).sum();
-    let stream = futures_util::stream::iter(body.into_iter().map(Ok::<_, Infallible>));
+    let texts: Vec<Arc<Exposition>> = answer.fleet.into_iter().chain([answer.own]).collect();
+    let length: usize = texts.iter().map(|text| text.length(format)).sum();
+    let stream = futures_util::stream::iter(texts.into_iter().flat_map(move |text| text.pieces(format)));
     (
         [
             (header::CONTENT_TYPE, format.media_type().to_owned()),

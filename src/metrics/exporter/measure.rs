@@ -9,7 +9,7 @@ use crate::catalog::foundation;
 use crate::catalog::tenants::{self, TenantRow};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::collect::{Sizes, collect};
-use crate::metrics::exposition::{Exposition, Samples};
+use crate::metrics::exposition::Samples;
 use crate::metrics::{Database, Fleet, Usage, limits, statements};
 use crate::pg::session::Session;
 
@@ -149,12 +149,10 @@ impl Exporter {
 
     /// Takes in what the other parts have found, judges it, makes it into text, and has it told.
     async fn publish(self: &Arc<Self>, mut fleet: Fleet, measured: Instant) -> Result<()> {
-        let (capacity, complete) = {
+        let complete = {
             let mut shared = self.shared();
             self.take_in(&mut shared, &mut fleet);
-            let length = shared.text.as_ref().map_or(0, |(text, _)| text.len());
-            let sizes = shared.record(Part::Sizes);
-            (length + length / 16, sizes.measurements > 0)
+            shared.record(Part::Sizes).measurements > 0
         };
         let exporter = Arc::clone(self);
         // Ten thousand tenants are some tenths of a second of work.
@@ -166,10 +164,10 @@ impl Exporter {
                 *lock(&exporter.untold) = Some((fleet, judged));
                 exporter.judged.notify_one();
             } else {
-                // Gone before there are two texts.
+                // Gone before its text is made.
                 drop(fleet);
             }
-            samples.text(capacity).map(Exposition::new)
+            samples.pack(false)
         });
         let text = written
             .await

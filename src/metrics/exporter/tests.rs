@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::Config;
 use crate::metrics::collect::Sizes;
+use crate::metrics::exposition::Format;
 use crate::metrics::{TenantMetrics, Usage};
 use crate::pg::conninfo::ConnInfo;
 use crate::pg::session::SessionLimits;
@@ -65,7 +66,7 @@ fn fleet(schemas: &[&str]) -> Fleet {
 #[tokio::test]
 async fn old_samples_are_served_for_some_minutes_and_then_no_longer() {
     let exporter = exporter();
-    let text = Arc::new(Exposition::new("# TYPE a gauge\na 1\n".into()));
+    let text = Arc::new(Exposition::default());
     let serve = |age| {
         let mut shared = exporter.shared();
         shared.complete = true;
@@ -75,8 +76,11 @@ async fn old_samples_are_served_for_some_minutes_and_then_no_longer() {
     serve(KEEP.as_secs() - 20);
     let answer = exporter.scrape().await.expect("an answer");
     assert!(answer.fleet.is_some());
-    let own: Vec<u8> = answer.own.pieces(exposition::Format::Plain).flatten().collect();
-    let own = String::from_utf8(own).expect("text");
+    let pieces = answer
+        .own
+        .pieces(Format::Plain)
+        .map(|piece| piece.expect("it is whole"));
+    let own = String::from_utf8(pieces.flatten().collect()).expect("text");
     assert!(
         own.contains("tenantctl_measurement_age_seconds{part=\"activity\"} 280"),
         "{own}"

@@ -1,7 +1,6 @@
 //! Families of samples, and how they become text.
 
 use std::fmt;
-use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
@@ -131,16 +130,16 @@ pub(super) struct Page {
 }
 
 impl Page {
-    pub(super) fn encode(self, end: bool, capacity: usize) -> Result<String> {
+    /// Writes it as OpenMetrics, with the final `# EOF` if it is the end.
+    pub(super) fn encode(self, to: &mut impl fmt::Write, end: bool) -> Result<()> {
         let failed = |e: fmt::Error| Error::new(ErrorKind::Unknown, "cannot write the metrics").with_cause(e);
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Arc::new(self)));
-        let mut written = String::with_capacity(capacity);
-        text::encode_registry(&mut written, &registry).map_err(failed)?;
+        registry.register_collector(Box::new(self));
+        text::encode_registry(to, &registry).map_err(failed)?;
         if end {
-            text::encode_eof(&mut written).map_err(failed)?;
+            text::encode_eof(to).map_err(failed)?;
         }
-        Ok(written)
+        Ok(())
     }
 }
 

@@ -231,9 +231,35 @@ fn both_formats_have_the_same_samples() {
     assert!(plain.contains("# HELP tenantctl_scrapes_total "), "{plain}");
     assert!(text.contains("# UNIT tenant_schema_size_bytes bytes\n") && !plain.contains("# UNIT"));
     assert!(!plain.contains("EOF"));
-    let pieces = |format| -> Vec<u8> { Exposition::new(text.clone()).pieces(format).flatten().collect() };
-    assert_eq!(pieces(Format::OpenMetrics), text.as_bytes());
-    assert_eq!(pieces(Format::Plain), plain.as_bytes());
+    let mut packer = Packer::default();
+    for line in text.split_inclusive('\n') {
+        fmt::Write::write_str(&mut packer, line).expect("it is packed");
+    }
+    let packed = Arc::new(packer.finish().expect("it is packed"));
+    assert_eq!(unpacked(&packed, Format::OpenMetrics), text);
+    assert_eq!(unpacked(&packed, Format::Plain), plain);
+}
+
+fn unpacked(packed: &Arc<Exposition>, format: Format) -> String {
+    let pieces = Arc::clone(packed)
+        .pieces(format)
+        .map(|piece| piece.expect("it is whole"));
+    let text = pieces.fold(Vec::new(), |all, piece| [all, piece.to_vec()].concat());
+    assert_eq!(text.len(), packed.length(format));
+    String::from_utf8(text).expect("text")
+}
+
+#[test]
+fn many_tenants_are_packed_in_pieces() {
+    let many = fleet((0..500).map(|i| tenant(&format!("tenant-{i}"))).collect());
+    let text = openmetrics(&many, None, None).expect("text");
+    let packed = Samples::of(&many, &Durations::new(0)).pack(true).expect("packed");
+    assert!(packed.0.len() > text.len() / PIECE, "{} pieces", packed.0.len());
+    let bytes: usize = packed.0.iter().map(|part| part.packed.len()).sum();
+    assert!(bytes * 8 < text.len(), "{bytes} of {}", text.len());
+    let packed = Arc::new(packed);
+    assert_eq!(unpacked(&packed, Format::OpenMetrics), text);
+    assert_eq!(unpacked(&packed, Format::Plain), plain_text(&text));
 }
 
 #[test]
