@@ -130,7 +130,7 @@ pub struct Exposition(Vec<Part>);
 struct Part {
     openmetrics: Bytes,
     plain: Bytes,
-    packed: Vec<u8>,
+    packed: Box<[u8]>,
     /// Bytes of the samples when they are unpacked.
     length: usize,
 }
@@ -183,7 +183,8 @@ impl Packer {
                 Ok(packed) => self.parts.push(Part {
                     openmetrics: Bytes::copy_from_slice(comments.as_bytes()),
                     plain: Bytes::from(plain_comments(comments)),
-                    packed,
+                    // Room for the worst case comes with it.
+                    packed: packed.into_boxed_slice(),
                     length: samples.len(),
                 }),
                 Err(error) => self.failed = Some(error),

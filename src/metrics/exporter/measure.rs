@@ -95,7 +95,11 @@ impl Exporter {
             }
             Part::Sizes => {
                 let fleet = collect(&self.connector, session, &tenants, &options).await?;
-                let sizes = fleet.tenants.into_iter().map(|t| (t.schema_name, t.database));
+                // Copies, side by side: what is kept of the fleet itself would keep the room all around it.
+                let sizes = fleet
+                    .tenants
+                    .iter()
+                    .map(|t| (t.schema_name.clone(), t.database.clone()));
                 Ok(Measured::Sizes(Found {
                     by_schema: sizes.collect(),
                     unknown: fleet.unknown,
@@ -110,7 +114,10 @@ impl Exporter {
                 };
                 for piece in tenants.chunks(BUSINESS_PIECE) {
                     let fleet = collect(&self.connector, session, piece, &options).await?;
-                    let business = fleet.tenants.into_iter().map(|t| (t.schema_name, t.business));
+                    let business = fleet
+                        .tenants
+                        .iter()
+                        .map(|t| (t.schema_name.clone(), t.business.clone()));
                     found.by_schema.extend(business);
                     found.unknown.extend(fleet.unknown);
                 }
