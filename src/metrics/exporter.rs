@@ -26,8 +26,9 @@ use crate::pg::session::{Connector, Session};
 
 /// The longest that a scrape waits for a measurement before it takes the samples of the one before.
 const WAIT: Duration = Duration::from_secs(1);
-/// The longest that it waits while there are none, or none with sizes.
+/// The longest that it waits while there are none, or none with sizes, and the exporter has only just started.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
+const JUST_STARTED: Duration = Duration::from_secs(10);
 /// The longest that a measurement of the activity may take: then it is cancelled, and the database counts as away.
 const ACTIVITY_DEADLINE: Duration = Duration::from_secs(20);
 /// The same for sizes, and for the business queries of all tenants.
@@ -199,6 +200,7 @@ pub struct Exporter {
     connector: Connector,
     options: Options,
     tell: Option<Box<dyn Tell>>,
+    started: Instant,
     shared: Mutex<Shared>,
     /// Counts the measurements that have ended.
     ended: watch::Sender<u64>,
@@ -220,6 +222,7 @@ impl Exporter {
             connector,
             options,
             tell,
+            started: Instant::now(),
             shared: Mutex::default(),
             ended: watch::channel(0).0,
             wanted: Default::default(),
@@ -318,7 +321,8 @@ impl Exporter {
             self.start(Part::Activity);
         }
         // Nothing that is complete yet: whoever asks first had better wait than get half of it.
-        let wait = if complete { WAIT } else { FIRST_WAIT };
+        let first = !complete && self.started.elapsed() < JUST_STARTED;
+        let wait = if first { FIRST_WAIT } else { WAIT };
         let done = || {
             let mut shared = self.shared();
             let (complete, stopping) = (shared.complete, shared.stopping);
