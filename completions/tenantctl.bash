@@ -2421,7 +2421,7 @@ _tenantctl() {
             return 0
             ;;
         tenantctl__subcmd__metrics__subcmd__serve)
-            opts="-j -o -q -v -h -V --listen --max-tenants-detailed --sizes --sizes-every --every --business-every --jobs --no-notify --database-url --config --output --quiet --verbose --log-format --color --no-progress --help --version"
+            opts="-j -o -q -v -h -V --listen --max-tenants-detailed --sizes --sizes-every --every --wait --business-every --jobs --no-notify --database-url --config --output --quiet --verbose --log-format --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2444,6 +2444,10 @@ _tenantctl() {
                     return 0
                     ;;
                 --every)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -420,6 +420,7 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_
 estimate\t'From what the last VACUUM or ANALYZE has written down: faster, and as old as that'"
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -l sizes-every -d 'Seconds for which sizes are good' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -l every -d 'Seconds for which all else is good: scrapes in between get the same samples' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -l wait -d 'Seconds that a scrape waits at most for a measurement before it takes the samples of the one before' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -l business-every -d 'Seconds for which business metrics are good; 0 leaves the queries out' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -s j -l jobs -d 'Sessions that read at the same time' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand metrics; and __fish_seen_subcommand_from serve" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r

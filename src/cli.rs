@@ -745,7 +745,7 @@ pub enum MetricsCommand {
     /// Serve the metrics to Prometheus, until Ctrl-C
     ///
     /// GET /metrics, /healthz and /readyz. However many scrape, it measures once; a database that is slow or away makes
-    /// samples old, which they say, and scrapes fail never.
+    /// samples old, which they say, and no scrape fails.
     Serve(MetricsServeArgs),
     /// Print alerting rules for Prometheus
     Rules,
@@ -788,6 +788,9 @@ pub struct MetricsServeArgs {
     /// Seconds for which all else is good: scrapes in between get the same samples
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=86_400))]
     pub every: u32,
+    /// Seconds that a scrape waits at most for a measurement before it takes the samples of the one before
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=300))]
+    pub wait: u32,
     /// Seconds for which business metrics are good; 0 leaves the queries out
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=86_400))]
     pub business_every: u32,

@@ -24,11 +24,6 @@ use super::{Database, Fleet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::session::{Connector, Session};
 
-/// The longest that a scrape waits for a measurement before it takes the samples of the one before.
-const WAIT: Duration = Duration::from_secs(1);
-/// The longest that it waits while there are none, or none with sizes, and the exporter has only just started.
-const FIRST_WAIT: Duration = Duration::from_secs(5);
-const JUST_STARTED: Duration = Duration::from_secs(10);
 /// The longest that a measurement of the activity may take: then it is cancelled, and the database counts as away.
 const ACTIVITY_DEADLINE: Duration = Duration::from_secs(20);
 /// The same for sizes, and for the business queries of all tenants.
@@ -55,6 +50,8 @@ pub struct Options {
     pub collect: collect::Options,
     /// For how long the activity is good.
     pub every: Duration,
+    /// The longest that a scrape waits for a measurement before it takes the samples of the one before.
+    pub wait: Duration,
     /// For how long sizes are good.
     pub sizes_every: Duration,
     /// For how long business metrics are good; none: they are left out.
@@ -200,7 +197,6 @@ pub struct Exporter {
     connector: Connector,
     options: Options,
     tell: Option<Box<dyn Tell>>,
-    started: Instant,
     shared: Mutex<Shared>,
     /// Counts the measurements that have ended.
     ended: watch::Sender<u64>,
@@ -222,7 +218,6 @@ impl Exporter {
             connector,
             options,
             tell,
-            started: Instant::now(),
             shared: Mutex::default(),
             ended: watch::channel(0).0,
             wanted: Default::default(),
@@ -311,18 +306,10 @@ impl Exporter {
     /// Measures where that is due, and waits a little for what is going on.
     async fn refresh(&self) {
         let mut ended = self.ended.subscribe();
-        let (due, complete) = {
-            let mut shared = self.shared();
-            let began = shared.record(Part::Activity).began;
-            let due = began.is_none_or(|began| began.elapsed() >= self.options.every);
-            (due, shared.complete)
-        };
-        if due {
+        let began = self.shared().record(Part::Activity).began;
+        if began.is_none_or(|began| began.elapsed() >= self.options.every) {
             self.start(Part::Activity);
         }
-        // Nothing that is complete yet: whoever asks first had better wait than get half of it.
-        let first = !complete && self.started.elapsed() < JUST_STARTED;
-        let wait = if first { FIRST_WAIT } else { WAIT };
         let done = || {
             let mut shared = self.shared();
             let (complete, stopping) = (shared.complete, shared.stopping);
@@ -330,7 +317,7 @@ impl Exporter {
             stopping || (!activity.running && (complete || activity.error.is_some()))
         };
         let measured = async { while !done() && ended.changed().await.is_ok() {} };
-        let _ = tokio::time::timeout(wait, measured).await;
+        let _ = tokio::time::timeout(self.options.wait, measured).await;
     }
 
     /// Has a part measured, unless that is going on.

@@ -29,9 +29,9 @@ struct Answer {
 const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";
 
 impl Serving {
-    /// `metrics serve` at a free port.
+    /// `metrics serve` at a free port. A scrape waits until what it asks for is measured, however busy the machine is.
     fn start(db: &Db, args: &[&str]) -> Self {
-        let mut all = vec!["metrics", "serve", "--listen", "127.0.0.1:0"];
+        let mut all = vec!["metrics", "serve", "--listen", "127.0.0.1:0", "--wait", "60"];
         all.extend(args);
         Self::of(db.command(&all).command)
     }
@@ -470,8 +470,18 @@ fn a_slow_database_piles_up_nothing() {
     let db = Db::initialized();
     let id = support::unique("slow-");
     db.provision(&[&id]);
-    let serving = Serving::start(&db, &["--every", "0", "--sizes-every", "3600"]);
-    assert!(serving.metrics().contains("tenant_schema_size_bytes{"));
+    let args = [
+        "metrics",
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--every",
+        "0",
+        "--sizes-every",
+        "3600",
+    ];
+    let serving = Serving::of(db.command(&args).command);
+    wait_for("the sizes", || serving.metrics().contains("tenant_schema_size_bytes{"));
     let lock = hold(&db.url, "BEGIN; LOCK TABLE tenantctl.tenants");
     let started = Instant::now();
     let answers: Vec<String> = std::thread::scope(|scope| {
@@ -551,8 +561,18 @@ fn a_session_that_hangs_is_given_up_for_another() {
     db.run(&["init"]).success();
     let id = support::unique("hangs-");
     db.provision(&[&id]);
-    let serving = Serving::start(&db, &["--every", "0", "--sizes-every", "3600"]);
-    assert!(serving.metrics().contains("tenant_schema_size_bytes{"));
+    let args = [
+        "metrics",
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--every",
+        "0",
+        "--sizes-every",
+        "3600",
+    ];
+    let serving = Serving::of(db.command(&args).command);
+    wait_for("the sizes", || serving.metrics().contains("tenant_schema_size_bytes{"));
     let pid = db.value("SELECT min(pid) FROM pg_stat_activity WHERE application_name = 'tenantctl metrics'");
     let signal = |signal: &str| {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());

@@ -53,6 +53,7 @@ fn options(ctx: &Context<'_>, args: &MetricsServeArgs) -> Options {
             failed_operations_hours: config.alerts.failed_operations_hours,
         },
         every: seconds(args.every),
+        wait: seconds(args.wait),
         sizes_every: seconds(args.sizes_every),
         business_every: (args.business_every > 0).then(|| seconds(args.business_every)),
         max_tenants_detailed: args.max_tenants_detailed as usize,

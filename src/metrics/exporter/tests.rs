@@ -24,6 +24,7 @@ fn exporter() -> Arc<Exporter> {
             failed_operations_hours: 24,
         },
         every: Duration::from_secs(5),
+        wait: Duration::from_secs(1),
         sizes_every: Duration::from_secs(60),
         business_every: None,
         max_tenants_detailed: 10,
