@@ -121,8 +121,8 @@ impl Receiver {
                 }
                 Err(_) => return Err("no answer in time".to_owned()),
             };
-            // Waiting for the deadline itself would help nobody.
-            if Instant::now() + wait >= deadline {
+            // Waiting for the deadline itself would help nobody. A receiver may ask for any time, even one that cannot be told.
+            if wait >= deadline.saturating_duration_since(Instant::now()) {
                 return Err(reason);
             }
             sleep(wait).await;

@@ -345,6 +345,10 @@ fn what_was_not_delivered_goes_with_the_next_run() {
             Answer::Full(429, "retry-after", "3600".into(), String::new()),
             "it answered 429",
         ),
+        (
+            Answer::Full(503, "retry-after", u64::MAX.to_string(), String::new()),
+            "it answered 503",
+        ),
     ] {
         stage.receiver.always(answer);
         let started = Instant::now();
