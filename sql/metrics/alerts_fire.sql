@@ -12,6 +12,7 @@ ON CONFLICT (alert_key) DO UPDATE SET
     fired_at = CASE WHEN a.resolved_at IS NULL THEN a.fired_at ELSE excluded.fired_at END,
     notified_at = CASE WHEN a.resolved_at IS NULL THEN a.notified_at END,
     notified_severity = CASE WHEN a.resolved_at IS NULL THEN a.notified_severity END,
+    offered_at = CASE WHEN a.resolved_at IS NULL THEN a.offered_at END,
     resolved_at = NULL, resolution_notified_at = NULL
 -- A run that has measured later knows better.
 WHERE a.seen_at <= excluded.seen_at

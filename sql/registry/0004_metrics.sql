@@ -25,6 +25,9 @@ CREATE TABLE tenantctl.alerts (
     -- The last delivery that the receiver has accepted, and what it said; NULL: none yet.
     notified_at timestamptz,
     notified_severity text,
+    -- The measurement from which on the receiver may know of it, though it has not said so: its answer was lost, or the run
+    -- was killed. NULL: it was never sent, or refused.
+    offered_at timestamptz,
     resolution_notified_at timestamptz
 );
 CREATE INDEX alerts_tenant ON tenantctl.alerts (tenant_id);

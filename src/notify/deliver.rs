@@ -38,9 +38,18 @@ pub struct Receiver {
 }
 
 /// Why something was not delivered, in words that hold nothing of the URL.
+#[derive(Clone, Debug)]
+pub struct Undelivered {
+    /// In words.
+    pub why: String,
+    /// The receiver may have taken it all the same: it was sent, and nobody knows what became of it.
+    pub perhaps: bool,
+}
+
+/// How a try failed.
 enum Failed {
     /// Worth another try, at once or after so long.
-    ForNow(String, Option<Duration>),
+    ForNow(Undelivered, Option<Duration>),
     /// The same again would end the same.
     ForGood(String),
 }
@@ -96,34 +105,45 @@ impl Receiver {
 
     /// Posts these bodies, several at a time, until the deadline; says of each whether the receiver has accepted it, or
     /// why not. A body that was sent and not answered in time counts as not accepted, so that it may arrive twice.
-    pub async fn post(&self, bodies: Vec<Vec<u8>>, deadline: Instant) -> Vec<Result<(), String>> {
+    pub async fn post(&self, bodies: Vec<Vec<u8>>, deadline: Instant) -> Vec<Result<(), Undelivered>> {
         iter(bodies.into_iter().map(|body| self.deliver(body, deadline)))
             .buffered(AT_A_TIME)
             .collect()
             .await
     }
 
-    async fn deliver(&self, body: Vec<u8>, deadline: Instant) -> Result<(), String> {
+    async fn deliver(&self, body: Vec<u8>, deadline: Instant) -> Result<(), Undelivered> {
         let body = bytes::Bytes::from(body);
         let mut pause = FIRST_PAUSE;
-        let mut reason = "the time for it was over".to_owned();
+        let mut last = Undelivered {
+            why: "the time for it was over".to_owned(),
+            perhaps: false,
+        };
         loop {
             if Instant::now() >= deadline {
-                return Err(reason);
+                return Err(last);
             }
             let wait = match timeout_at(deadline, self.attempt(body.clone())).await {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(Failed::ForGood(reason))) => return Err(reason),
-                Ok(Err(Failed::ForNow(why, wait))) => {
-                    reason = why;
+                Ok(Err(Failed::ForGood(why))) => return Err(Undelivered { why, ..last }),
+                Ok(Err(Failed::ForNow(failed, wait))) => {
+                    last = Undelivered {
+                        why: failed.why,
+                        perhaps: last.perhaps || failed.perhaps,
+                    };
                     // Not all that failed together try again together.
                     wait.unwrap_or_else(|| pause.mul_f64(rand::rng().random_range(0.5..1.0)))
                 }
-                Err(_) => return Err("no answer in time".to_owned()),
+                Err(_) => {
+                    return Err(Undelivered {
+                        why: "no answer in time".to_owned(),
+                        perhaps: true,
+                    });
+                }
             };
             // Waiting for the deadline itself would help nobody. A receiver may ask for any time, even one that cannot be told.
             if wait >= deadline.saturating_duration_since(Instant::now()) {
-                return Err(reason);
+                return Err(last);
             }
             sleep(wait).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -152,7 +172,10 @@ impl Receiver {
             let wait = wait
                 .and_then(|value| value.trim().parse().ok())
                 .map(Duration::from_secs);
-            return Err(Failed::ForNow(format!("it answered {status}"), wait));
+            // A server in front of it may have passed it on before it failed.
+            let perhaps = status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE;
+            let why = format!("it answered {status}");
+            return Err(Failed::ForNow(Undelivered { why, perhaps }, wait));
         }
         if status.is_redirection() {
             return Err(Failed::ForGood(format!(
@@ -218,13 +241,12 @@ fn unanswered(error: &reqwest::Error) -> Failed {
     } else {
         "no answer"
     };
-    Failed::ForNow(
-        match deepest {
-            Some(cause) => format!("{what}: {cause}"),
-            None => what.to_owned(),
-        },
-        None,
-    )
+    let why = match deepest {
+        Some(cause) => format!("{what}: {cause}"),
+        None => what.to_owned(),
+    };
+    let perhaps = !error.is_connect();
+    Failed::ForNow(Undelivered { why, perhaps }, None)
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub struct Due {
     pub told_severity: Option<AlertSeverity>,
 }
 
-/// Writes down what fires and what has ended.
+/// Writes down what fires and what has ended; with `offer` also that all of it is about to be sent.
 ///
 /// # Errors
 /// When the registry cannot be written, or not within this time; nothing is changed then.
@@ -50,6 +50,7 @@ pub async fn write(
     alerts: &[Alert],
     scope: &Scope,
     measured_at: f64,
+    offer: bool,
     limit: Duration,
 ) -> Result<()> {
     in_transaction(session, limit, async {
@@ -64,6 +65,9 @@ pub async fn write(
         }
         fire(session, &by_key, measured_at).await?;
         end(session, scope, measured_at).await?;
+        if offer {
+            offered(session, measured_at).await?;
+        }
         prune(session).await
     })
     .await
@@ -124,11 +128,27 @@ WHERE a.alert_key IN (SELECT pg_catalog.unnest($1)) AND a.resolved_at IS NULL AN
         .map(drop)
 }
 
+/// Before it is sent: a run that is killed meanwhile notes nothing any more.
+async fn offered(session: &Session, measured_at: f64) -> Result<()> {
+    let sql = Sql::new(
+        "UPDATE tenantctl.alerts a SET offered_at = pg_catalog.to_timestamp($1)
+WHERE a.resolved_at IS NULL AND a.notified_at IS NULL AND a.offered_at IS NULL",
+    );
+    session
+        .query(
+            &sql,
+            &[(&measured_at, Type::FLOAT8)],
+            "write down what is about to be told",
+        )
+        .await
+        .map(drop)
+}
+
 async fn prune(session: &Session) -> Result<()> {
     let sql = Sql::new(
         "DELETE FROM tenantctl.alerts a
 WHERE a.resolved_at < pg_catalog.now() - pg_catalog.make_interval(days =>
-    CASE WHEN a.notified_at IS NULL OR a.resolution_notified_at IS NOT NULL THEN $1 ELSE $2 END)",
+    CASE WHEN a.notified_at IS NULL AND a.offered_at IS NULL OR a.resolution_notified_at IS NOT NULL THEN $1 ELSE $2 END)",
     );
     let params: [Param<'_>; 2] = [(&KEEP_DAYS, Type::INT4), (&KEEP_UNTOLD_DAYS, Type::INT4)];
     session
@@ -200,11 +220,17 @@ pub async fn begin_delivery(session: &Session, limit: Duration) -> Result<()> {
     locked
 }
 
-/// Notes what the receiver has accepted, and ends the transaction of [`begin_delivery`].
+/// Notes what the receiver has accepted, and what it cannot know of from this run, and ends the transaction of [`begin_delivery`].
 ///
 /// # Errors
 /// When the registry cannot be written, or not within this time. Nothing is noted then, and the next run tells it again.
-pub async fn told(session: &Session, accepted: &[&Event], limit: Duration) -> Result<()> {
+pub async fn told(
+    session: &Session,
+    accepted: &[&Event],
+    refused: &[&Event],
+    measured_at: f64,
+    limit: Duration,
+) -> Result<()> {
     let noted = async {
         session
             .batch(&limits(Sql::new(""), limit), "note what was told")
@@ -221,7 +247,15 @@ pub async fn told(session: &Session, accepted: &[&Event], limit: Duration) -> Re
             (&ends, Type::BOOL_ARRAY),
         ];
         let sql = Sql::new(include_str!("../../sql/metrics/alerts_told.sql"));
-        session.query(&sql, &params, "note what was told").await.map(drop)
+        session.query(&sql, &params, "note what was told").await?;
+        // What an earlier run has sent stays so.
+        let sql = Sql::new(
+            "UPDATE tenantctl.alerts a SET offered_at = NULL
+WHERE a.alert_key IN (SELECT pg_catalog.unnest($1)) AND a.offered_at = pg_catalog.to_timestamp($2)",
+        );
+        let keys: Vec<&str> = refused.iter().map(|e| e.key.as_str()).collect();
+        let params: [Param<'_>; 2] = [(&keys, Type::TEXT_ARRAY), (&measured_at, Type::FLOAT8)];
+        session.query(&sql, &params, "note what was refused").await.map(drop)
     };
     finish(session, noted.await).await
 }

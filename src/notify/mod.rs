@@ -2,7 +2,8 @@
 //!
 //! [`ledger`] keeps in the registry what was told, [`message`] puts it into words, [`deliver`] posts it. An alert is noted
 //! as told once the receiver has accepted it: a run that is killed in between leaves it to the next one, which tells it
-//! again. So everything is told at least once, and twice only then, or when an answer was lost.
+//! again. So everything is told at least once, and twice only then, or when an answer was lost. What may have arrived is
+//! written down before it is sent: its end is told even if nobody knows that its beginning was.
 
 pub mod deliver;
 pub mod ledger;
@@ -135,8 +136,9 @@ impl Notifier {
         // Without the registry nobody knows what was told before.
         session.server().require_writable()?;
         let measured_at = fleet.unix_time;
-        ledger::write(session, &fleet.alerts, scope, measured_at, left(clock.posts)).await?;
         let receiver = Receiver::open(url);
+        let offer = receiver.is_ok();
+        ledger::write(session, &fleet.alerts, scope, measured_at, offer, left(clock.posts)).await?;
         let rule = Rule {
             measured_at,
             repeat_hours: self.policy.repeat_hours,
@@ -161,7 +163,7 @@ impl Notifier {
         }
         // Another run may have told it while this one waited for it.
         let told = match ledger::due(session, &rule).await {
-            Ok((due, Some(moment))) => Ok(self.post(session, &receiver, &due, &moment, clock).await),
+            Ok((due, Some(moment))) => Ok(self.post(session, &receiver, &due, &moment, measured_at, clock).await),
             Ok((_, None)) => Ok(Told::default()),
             Err(error) => Err(error),
         };
@@ -169,12 +171,20 @@ impl Notifier {
         told
     }
 
-    async fn post(&self, session: &Session, receiver: &Receiver, due: &[Due], moment: &Moment, clock: &Clock) -> Told {
+    async fn post(
+        &self,
+        session: &Session,
+        receiver: &Receiver,
+        due: &[Due],
+        moment: &Moment,
+        measured_at: f64,
+        clock: &Clock,
+    ) -> Told {
         let batches: Vec<&[Due]> = due.chunks(BATCH).collect();
         let bodies = batches.iter().map(|batch| self.body(receiver, batch, moment));
         let answers = receiver.post(bodies.collect(), clock.posts).await;
         let mut told = Told::default();
-        let mut accepted = Vec::new();
+        let (mut accepted, mut refused) = (Vec::new(), Vec::new());
         let mut refusal = None;
         for (batch, answer) in batches.into_iter().zip(answers) {
             for Due { event, .. } in batch {
@@ -184,12 +194,14 @@ impl Notifier {
                     (Ok(()), None) => &mut told.sent,
                 };
                 list.push(event.key.clone());
-                if answer.is_ok() {
-                    accepted.push(event);
+                match &answer {
+                    Ok(()) => accepted.push(event),
+                    Err(failed) if !failed.perhaps => refused.push(event),
+                    Err(_) => {}
                 }
             }
-            if let Err(why) = answer {
-                refusal.get_or_insert(why);
+            if let Err(failed) = answer {
+                refusal.get_or_insert(failed.why);
             }
         }
         if let Some(why) = refusal {
@@ -200,8 +212,9 @@ impl Notifier {
                 receiver.place()
             ));
         }
-        if !accepted.is_empty()
-            && let Err(error) = ledger::told(session, &accepted, left(clock.end)).await
+        if !(accepted.is_empty() && refused.is_empty())
+            && let Err(error) = ledger::told(session, &accepted, &refused, measured_at, left(clock.end)).await
+            && !accepted.is_empty()
         {
             told.warnings.push(format!(
                 "it could not be noted which alerts were delivered, so the next run sends them again: {}",
@@ -255,8 +268,9 @@ impl Notifier {
         };
         let body = form(&self.database, &moment, &events);
         match receiver.post(vec![body], clock.end).await.pop() {
-            Some(Err(why)) => {
-                let why = format!("critical errors were not reported to {}: {why}", receiver.place());
+            Some(Err(failed)) => {
+                let (place, why) = (receiver.place(), failed.why);
+                let why = format!("critical errors were not reported to {place}: {why}");
                 Told::nothing(keys(), why)
             }
             _ => Told {

@@ -128,6 +128,7 @@ impl Stage {
 const FIRING: &str = "firing connection_limit/acme/ warning";
 const WORSE: &str = "firing connection_limit/acme/ critical";
 const RESOLVED: &str = "resolved connection_limit/acme/ critical";
+const ENDED: &str = "resolved connection_limit/acme/ warning";
 const NOTHING: [&str; 0] = [];
 
 #[test]
@@ -438,6 +439,50 @@ fn a_receiver_that_hangs_holds_nobody_up_for_longer_than_configured() {
     assert_eq!(stage.receiver.told(), [FIRING]);
     stage.receiver.always(Answer::Status(200));
     assert_eq!(stage.told(vec![warning("acme")]), [FIRING]);
+}
+
+#[test]
+fn the_end_of_what_may_have_arrived_is_told() {
+    let stage = Stage::with("/hook", 2.0);
+    let lost = || Answer::Status(504);
+    let refused = || Answer::Status(400);
+    // It has arrived, and its answer is lost: whoever was told would wait for its end for ever.
+    stage.receiver.always(Answer::Hang);
+    stage.run(vec![warning("acme")], &all());
+    stage.receiver.always(Answer::Status(200));
+    stage.receiver.take();
+    assert_eq!(stage.told(vec![]), [ENDED]);
+    assert_eq!(stage.told(vec![]), NOTHING);
+    // Whatever is answered to a later try, of the same run or another.
+    stage.receiver.next([lost(), refused(), refused()]);
+    for _ in 0..2 {
+        stage.run(vec![warning("acme")], &all());
+    }
+    stage.receiver.take();
+    assert_eq!(stage.told(vec![]), [ENDED]);
+    // A new story of which nothing has arrived.
+    stage.receiver.next([refused()]);
+    stage.run(vec![warning("acme")], &all());
+    stage.receiver.take();
+    assert_eq!(stage.told(vec![]), NOTHING);
+}
+
+#[test]
+fn a_run_that_is_killed_while_it_delivers_leaves_the_end_to_the_next() {
+    let stage = Stage::new();
+    stage.receiver.always(Answer::Hang);
+    let other = session(&stage.db.url);
+    runtime().block_on(async {
+        let (killed, scope) = (fleet(vec![warning("acme")]), all());
+        tokio::select! {
+            told = stage.notifier.run(&other, &killed, &scope) => panic!("{told:?}"),
+            () = stage.receiver.asked() => {}
+        }
+    });
+    drop(other);
+    stage.receiver.take();
+    stage.receiver.always(Answer::Status(200));
+    assert_eq!(stage.told(vec![]), [ENDED]);
 }
 
 #[test]
