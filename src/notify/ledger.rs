@@ -206,13 +206,16 @@ fn from_row(row: &Row) -> Result<Due> {
     })
 }
 
-/// Begins the transaction in which alerts are delivered; waits so long for another run that delivers. It ends with
-/// [`told`] or [`Session::rollback`].
+/// Begins the transaction in which alerts are delivered; waits so long (`limit`) for another run that delivers. It ends with
+/// [`told`] or [`Session::rollback`]; the server ends it after so long (`held`) in which it hears nothing, as it does not learn
+/// of a machine that is gone, and nobody else delivers meanwhile.
 ///
 /// # Errors
 /// Kind `timeout` when the other run takes longer. The transaction is over then.
-pub async fn begin_delivery(session: &Session, limit: Duration) -> Result<()> {
+pub async fn begin_delivery(session: &Session, limit: Duration, held: Duration) -> Result<()> {
     begin(session, limit).await?;
+    let held = Sql::new("SET LOCAL idle_in_transaction_session_timeout = ").int(millis(held));
+    session.batch(&held, "begin to tell alerts").await?;
     let locked = lock(session, "delivery").await;
     if locked.is_err() {
         session.rollback().await;
@@ -283,12 +286,16 @@ async fn finish(session: &Session, result: Result<()>) -> Result<()> {
 
 /// A statement takes no longer, whatever it waits for.
 fn limits(sql: Sql, limit: Duration) -> Sql {
-    // 0 would mean without limit.
-    let limit = limit.as_millis().clamp(1, i32::MAX as u128) as i128;
+    let limit = millis(limit);
     sql.text("SET LOCAL lock_timeout = ")
         .int(limit)
         .text("; SET LOCAL statement_timeout = ")
         .int(limit)
+}
+
+/// As the server's limits take it; 0 would mean without limit.
+fn millis(limit: Duration) -> i128 {
+    limit.as_millis().clamp(1, i32::MAX as u128) as i128
 }
 
 async fn lock(session: &Session, row: &str) -> Result<()> {

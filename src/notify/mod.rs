@@ -29,6 +29,8 @@ use message::{Event, Moment};
 const BATCH: usize = 500;
 /// Of the time for alerts, what is kept for noting down what was told; of a short time, a quarter.
 const NOTING: Duration = Duration::from_secs(1);
+/// After so much more, the server ends the transaction of a run that has gone silent.
+const SPARE: Duration = Duration::from_secs(5);
 
 /// What a measurement was about: only alerts of that can have ended.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -154,7 +156,7 @@ impl Notifier {
             Ok(receiver) => receiver,
             Err(why) => return Ok(Told::nothing(keys(due), unusable(&why))),
         };
-        match ledger::begin_delivery(session, left(clock.posts)).await {
+        match ledger::begin_delivery(session, left(clock.posts), left(clock.end) + SPARE).await {
             Err(error) if error.kind() == ErrorKind::Timeout => {
                 let why = "alerts were not sent: another run is still at it, and the next one sends what it leaves";
                 return Ok(Told::nothing(keys(due), why.to_owned()));

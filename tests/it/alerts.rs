@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tenantctl::config::{AlertPolicy, Config};
 use tenantctl::metrics::cluster::Cluster;
 use tenantctl::metrics::{Alert, AlertSeverity, Fleet};
-use tenantctl::notify::{Notifier, Scope, Told};
+use tenantctl::notify::{Notifier, Scope, Told, ledger};
 use tenantctl::pg::conninfo::ConnInfo;
 use tenantctl::pg::session::{Connector, Session, SessionLimits};
 use tenantctl::tenant::TenantId;
@@ -465,6 +465,18 @@ fn the_end_of_what_may_have_arrived_is_told() {
     stage.run(vec![warning("acme")], &all());
     stage.receiver.take();
     assert_eq!(stage.told(vec![]), NOTHING);
+}
+
+#[test]
+fn a_machine_that_is_gone_keeps_nobody_from_delivering() {
+    let stage = Stage::new();
+    // Its session stays, as the server does not learn of it, and says nothing any more.
+    let gone = session(&stage.db.url);
+    let second = Duration::from_secs(1);
+    runtime()
+        .block_on(ledger::begin_delivery(&gone, second, second))
+        .unwrap();
+    assert_eq!(stage.told(vec![warning("acme")]), [FIRING]);
 }
 
 #[test]
