@@ -308,3 +308,44 @@ fn the_command_measures_and_enforces() {
     sql(&made[0].url(&db), INSERT).unwrap();
     assert_eq!(log(&db), ["acme freeze done", "acme thaw done"]);
 }
+
+/// What a tenant may lock of its own, and what an admin at work has locked: their figures are unknown, and all others known.
+#[test]
+fn whoever_locks_tables_keeps_nobody_else_from_being_measured() {
+    let db = Db::new();
+    let role = unique("measurer");
+    db.sql(&format!(
+        "CREATE ROLE {role} LOGIN CREATEROLE PASSWORD '{role}'; GRANT CREATE, CONNECT ON DATABASE {0} TO {role} WITH GRANT OPTION",
+        db.name
+    ));
+    let admin = Db {
+        url: admins_url(&db, &role),
+        name: db.name.clone(),
+        dir: db.dir.clone(),
+    };
+    admin.run(&["init"]).success();
+    let made = admin.provision(&["busy", "full", "hostile"]);
+    let of = |id: &str| made.iter().find(|m| m.id == id).unwrap();
+    db.sql("UPDATE tenantctl.tenants SET limits = limits || '{\"max_schema_size_gb\": 0}' WHERE tenant_id <> 'busy'");
+    let _locked = hold(
+        &of("hostile").url(&db),
+        "BEGIN; LOCK TABLE portfolios, positions, trades IN ACCESS EXCLUSIVE MODE",
+    );
+    let _working = hold(
+        &db.url,
+        &format!(
+            "BEGIN; LOCK TABLE {}.tenant_usage IN ACCESS EXCLUSIVE MODE",
+            of("busy").schema
+        ),
+    );
+    let run = admin.run(&["-o", "json", "metrics", "--all", "--enforce"]).exits(1);
+    let json = run.json();
+    assert_eq!(json["enforced"]["frozen"].as_array().unwrap().len(), 1, "{json}");
+    assert!(is_frozen(&db, "full") && !is_frozen(&db, "hostile"));
+    let business = |id: &str| {
+        let tenants = json["tenants"].as_array().unwrap();
+        tenants.iter().find(|t| t["tenant_id"] == id).unwrap()["business"]["portfolio_count"].clone()
+    };
+    assert_eq!(business("full"), 0.0);
+    assert!(business("hostile").is_null());
+}
