@@ -188,6 +188,7 @@ fn overdue(tenant: &TenantMetrics, schedule: &BTreeMap<String, u32>, alerts: &mu
 fn failures(cluster: &Cluster, measured: &BTreeSet<TenantId>) -> (BTreeMap<TenantId, Vec<Alert>>, Vec<Alert>) {
     let mut of_tenants: BTreeMap<TenantId, Vec<Alert>> = BTreeMap::new();
     let mut of_database: Vec<Alert> = Vec::new();
+    let mut known = BTreeSet::new();
     let mut newest_first: Vec<_> = cluster.failures.iter().collect();
     newest_first.sort_by(|a, b| a.age_seconds.total_cmp(&b.age_seconds));
     for failure in newest_first {
@@ -215,12 +216,13 @@ fn failures(cluster: &Cluster, measured: &BTreeSet<TenantId>) -> (BTreeMap<Tenan
             value: None,
             limit: None,
         };
-        let alerts = match &alert.tenant_id {
-            Some(id) if measured.contains(id) => of_tenants.entry(id.clone()).or_default(),
-            _ => &mut of_database,
-        };
-        if alerts.iter().all(|known| known.key() != alert.key()) {
-            alerts.push(alert);
+        // After a fleet's bad night there are as many as tenants.
+        if !known.insert(alert.key()) {
+            continue;
+        }
+        match &alert.tenant_id {
+            Some(id) if measured.contains(id) => of_tenants.entry(id.clone()).or_default().push(alert),
+            _ => of_database.push(alert),
         }
     }
     (of_tenants, of_database)
