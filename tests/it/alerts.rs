@@ -442,6 +442,20 @@ fn a_receiver_that_hangs_holds_nobody_up_for_longer_than_configured() {
 }
 
 #[test]
+fn a_run_that_did_not_see_a_freeze_does_not_end_it() {
+    let stage = Stage::new();
+    stage.db.provision(&["acme"]);
+    let frozen = alert("writes_frozen", "acme", AlertSeverity::Critical);
+    stage.db.sql("UPDATE tenantctl.tenants SET writes_frozen_at = now()");
+    stage.run(vec![frozen], &all());
+    stage.receiver.take();
+    // It has read the registry before that, and measured after it.
+    assert_eq!(stage.told(vec![]), NOTHING);
+    stage.db.sql("UPDATE tenantctl.tenants SET writes_frozen_at = NULL");
+    assert_eq!(stage.told(vec![]), ["resolved writes_frozen/acme/ critical"]);
+}
+
+#[test]
 fn the_end_of_what_may_have_arrived_is_told() {
     let stage = Stage::with("/hook", 2.0);
     let lost = || Answer::Status(504);
