@@ -87,7 +87,8 @@ pub struct Database {
     pub size_source: String,
     /// Tables; a partitioned table and each of its partitions count as one each, chunks do not.
     pub table_count: u64,
-    /// Live rows of all tables as the server's statistics have them.
+    /// Live rows of all tables and materialized views as the server's statistics have them; null where it keeps none, such as
+    /// on a standby.
     pub total_rows: Option<u64>,
 }
 

@@ -46,9 +46,16 @@ impl Readers<'_> {
     pub async fn open(&self) -> Result<Session> {
         let session = self.connector.connect().await?;
         // Compiling a query that runs for a quarter of a second takes longer than that. Statistics that are read once need no
-        // copy. The catalog of many tenants is hashed, in memory; sorting names of files takes long in most locales.
-        let sql = Sql::new("SET default_transaction_read_only = on; SET jit = off; SET work_mem = '64MB'; SET enable_mergejoin = off; SET stats_fetch_consistency = 'none'; SET lock_timeout = ")
-            .int(self.lock_timeout.as_millis().max(1) as i128);
+        // copy. The catalog of many tenants is hashed, in memory; sorting names of files takes long in most locales. And what is
+        // asked of the tenants here must not push their own statements out of the statistics.
+        let sql = Sql::new(
+            "SET default_transaction_read_only = on; SET jit = off; SET work_mem = '64MB'; SET enable_mergejoin = off;
+SET stats_fetch_consistency = 'none';
+SELECT pg_catalog.set_config(p.name, 'none', false) FROM (VALUES ('pg_stat_statements.track')) p (name)
+WHERE pg_catalog.current_setting(p.name, true) IS NOT NULL AND pg_catalog.has_parameter_privilege(p.name, 'SET');
+SET lock_timeout = ",
+        )
+        .int(self.lock_timeout.as_millis().max(1) as i128);
         session.batch(&sql, "prepare the session").await?;
         Ok(session)
     }

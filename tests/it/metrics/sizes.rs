@@ -94,6 +94,19 @@ fn all_ways_say_what_the_server_says() {
         "f"
     );
     assert_eq!(sizes_of(&measure(&lesser, &options(Sizes::Exact))), truth);
+    // Without any right there is no size, and all the rest.
+    db.sql("REVOKE EXECUTE ON FUNCTION pg_total_relation_size(regclass) FROM tenantctl_owner");
+    let fleet = measure(&lesser, &options(Sizes::Exact));
+    assert!(sizes_of(&fleet).values().all(Option::is_none));
+    says(
+        &fleet,
+        &["the size of 5 tenants", "may not execute pg_total_relation_size"],
+    );
+    assert!(
+        by_id(&fleet, |t| t.limits["portfolios"].used)
+            .values()
+            .all(Option::is_some)
+    );
     let fleet = measure(&db.url, &options(Sizes::None));
     assert!(
         fleet
