@@ -50,6 +50,7 @@ impl Readers<'_> {
         // asked of the tenants here must not push their own statements out of the statistics.
         let sql = Sql::new(
             "SET default_transaction_read_only = on; SET jit = off; SET work_mem = '64MB'; SET enable_mergejoin = off;
+SET max_parallel_workers_per_gather = 0;
 SET stats_fetch_consistency = 'none';
 SELECT pg_catalog.set_config(p.name, 'none', false) FROM (VALUES ('pg_stat_statements.track')) p (name)
 WHERE pg_catalog.current_setting(p.name, true) IS NOT NULL AND pg_catalog.has_parameter_privilege(p.name, 'SET');
