@@ -7,7 +7,7 @@ pub mod serve;
 pub mod text;
 mod watch;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::enforce::Enforced;
 use self::text::{Order, View};
@@ -165,10 +165,12 @@ async fn tell(ctx: &Context<'_>, scope: &Scope, session: &Session, judged: Judge
         fleet.cluster.database.clone(),
     );
     let about = notify::Scope::of(fleet, scope.is_all(), judged);
+    let began = Instant::now();
     let told = tokio::select! {
         told = notifier.run(session, fleet, &about) => told,
         () = ctx.interrupt.again() => return,
     };
+    ctx.settings.connector.failures().spend(began.elapsed());
     round.told = [(told.sent.len(), "sent"), (told.resolved.len(), "told to have ended")]
         .iter()
         .filter(|(n, _)| *n > 0)

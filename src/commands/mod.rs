@@ -111,7 +111,7 @@ impl Critical {
             noted.more.clear();
         }
         let told = tokio::select! {
-            told = self.notifier.errors(noted) => told,
+            told = self.notifier.errors(noted, self.failures.spent()) => told,
             () = interrupt.again() => return,
         };
         for warning in &told.warnings {

@@ -44,6 +44,8 @@ pub struct Undelivered {
     pub why: String,
     /// The receiver may have taken it all the same: it was sent, and nobody knows what became of it.
     pub perhaps: bool,
+    /// It was refused for what is in it, or for its length: a part of it may be accepted.
+    pub divisible: bool,
 }
 
 /// How a try failed.
@@ -51,7 +53,11 @@ enum Failed {
     /// Worth another try, at once or after so long.
     ForNow(Undelivered, Option<Duration>),
     /// The same again would end the same.
-    ForGood(String),
+    ForGood { why: String, divisible: bool },
+}
+
+fn for_good(why: String) -> Failed {
+    Failed::ForGood { why, divisible: false }
 }
 
 impl Receiver {
@@ -118,6 +124,7 @@ impl Receiver {
         let mut last = Undelivered {
             why: "the time for it was over".to_owned(),
             perhaps: false,
+            divisible: false,
         };
         loop {
             if Instant::now() >= deadline {
@@ -125,11 +132,14 @@ impl Receiver {
             }
             let wait = match timeout_at(deadline, self.attempt(body.clone())).await {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(Failed::ForGood(why))) => return Err(Undelivered { why, ..last }),
+                Ok(Err(Failed::ForGood { why, divisible })) => {
+                    return Err(Undelivered { why, divisible, ..last });
+                }
                 Ok(Err(Failed::ForNow(failed, wait))) => {
                     last = Undelivered {
                         why: failed.why,
                         perhaps: last.perhaps || failed.perhaps,
+                        divisible: false,
                     };
                     // Not all that failed together try again together.
                     wait.unwrap_or_else(|| pause.mul_f64(rand::rng().random_range(0.5..1.0)))
@@ -138,6 +148,7 @@ impl Receiver {
                     return Err(Undelivered {
                         why: "no answer in time".to_owned(),
                         perhaps: true,
+                        divisible: false,
                     });
                 }
             };
@@ -175,22 +186,36 @@ impl Receiver {
             // A server in front of it may have passed it on before it failed.
             let perhaps = status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE;
             let why = format!("it answered {status}");
-            return Err(Failed::ForNow(Undelivered { why, perhaps }, wait));
+            let failed = Undelivered {
+                why,
+                perhaps,
+                divisible: false,
+            };
+            return Err(Failed::ForNow(failed, wait));
         }
         if status.is_redirection() {
-            return Err(Failed::ForGood(format!(
-                "it answered {status}, and redirects are not followed: configure the URL that it leads to"
-            )));
+            return Err(Failed::ForGood {
+                why: format!(
+                    "it answered {status}, and redirects are not followed: configure the URL that it leads to"
+                ),
+                divisible: false,
+            });
         }
         let words = if self.may_be_quoted() {
             answer(response).await
         } else {
             None
         };
-        Err(Failed::ForGood(match words {
-            Some(words) => format!("it answered {status}: {words}"),
-            None => format!("it answered {status}"),
-        }))
+        Err(Failed::ForGood {
+            why: match words {
+                Some(words) => format!("it answered {status}: {words}"),
+                None => format!("it answered {status}"),
+            },
+            divisible: matches!(
+                status,
+                StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY
+            ),
+        })
     }
 
     /// Whether an answer cannot repeat anything secret of the URL: there is nothing in it but the host.
@@ -222,12 +247,12 @@ async fn answer(mut response: Response) -> Option<String> {
 /// Neither the error nor what it stems from names the URL.
 fn unanswered(error: &reqwest::Error) -> Failed {
     if error.is_builder() {
-        return Failed::ForGood("the request cannot be built".to_owned());
+        return for_good("the request cannot be built".to_owned());
     }
     let mut deepest = error.source();
     while let Some(cause) = deepest {
         if let Some(tls @ rustls::Error::InvalidCertificate(_)) = cause.downcast_ref() {
-            return Failed::ForGood(tls.to_string());
+            return for_good(tls.to_string());
         }
         // What an error of the operating system's kind wraps is not what it says it stems from, but that again.
         let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
@@ -246,7 +271,14 @@ fn unanswered(error: &reqwest::Error) -> Failed {
         None => what.to_owned(),
     };
     let perhaps = !error.is_connect();
-    Failed::ForNow(Undelivered { why, perhaps }, None)
+    Failed::ForNow(
+        Undelivered {
+            why,
+            perhaps,
+            divisible: false,
+        },
+        None,
+    )
 }
 
 #[cfg(test)]

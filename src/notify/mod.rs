@@ -27,6 +27,9 @@ use message::{Event, Moment};
 
 /// Alerts in a post: some 200 KB.
 const BATCH: usize = 500;
+/// Posts of parts of what was refused as a whole, all together: one alert that a receiver does not take, or a length that it
+/// refuses, must not keep the others from it.
+const PARTS: usize = 64;
 /// Of the time for alerts, what is kept for noting down what was told; of a short time, a quarter.
 const NOTING: Duration = Duration::from_secs(1);
 /// After so much more, the server ends the transaction of a run that has gone silent.
@@ -182,13 +185,29 @@ impl Notifier {
         measured_at: f64,
         clock: &Clock,
     ) -> Told {
-        let batches: Vec<&[Due]> = due.chunks(BATCH).collect();
-        let bodies = batches.iter().map(|batch| self.body(receiver, batch, moment));
-        let answers = receiver.post(bodies.collect(), clock.posts).await;
         let mut told = Told::default();
         let (mut accepted, mut refused) = (Vec::new(), Vec::new());
         let mut refusal = None;
-        for (batch, answer) in batches.into_iter().zip(answers) {
+        let mut batches: Vec<&[Due]> = due.chunks(BATCH).collect();
+        let mut answered = Vec::new();
+        let mut parts = PARTS;
+        while !batches.is_empty() {
+            let bodies = batches.iter().map(|batch| self.body(receiver, batch, moment));
+            let answers = receiver.post(bodies.collect(), clock.posts).await;
+            let mut next = Vec::new();
+            for (batch, answer) in batches.into_iter().zip(answers) {
+                match &answer {
+                    Err(failed) if failed.divisible && !failed.perhaps && batch.len() > 1 && parts >= 2 => {
+                        parts -= 2;
+                        let (first, second) = batch.split_at(batch.len() / 2);
+                        next.extend([first, second]);
+                    }
+                    _ => answered.push((batch, answer)),
+                }
+            }
+            batches = next;
+        }
+        for (batch, answer) in answered {
             for Due { event, .. } in batch {
                 let list = match (&answer, &event.resolved_at) {
                     (Err(_), _) => &mut told.undelivered,
@@ -251,11 +270,13 @@ impl Notifier {
 
     /// Tells of a command's critical errors, in no longer than the configuration allows. They are events: none of them
     /// ever ends, and one that cannot be told now is not told later.
-    pub async fn errors(&self, noted: Noted) -> Told {
+    ///
+    /// `spent` is what telling has taken this command already.
+    pub async fn errors(&self, noted: Noted, spent: Duration) -> Told {
         let Some(url) = self.url.as_ref().filter(|_| !noted.is_empty()) else {
             return Told::default();
         };
-        let clock = Clock::start(self.policy.timeout_s);
+        let clock = Clock::start((self.policy.timeout_s - spent.as_secs_f64()).max(0.0));
         let moment = Moment::here(self.policy.expire_minutes);
         let events = events(noted, &moment);
         let keys = || events.iter().map(|e| e.key.clone());

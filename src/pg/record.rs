@@ -45,7 +45,10 @@ impl Noted {
 
 /// The critical failures of a command, as they happen. All connectors that stem from one have it in common.
 #[derive(Debug, Default)]
-pub struct Failures(Mutex<Noted>);
+pub struct Failures {
+    noted: Mutex<Noted>,
+    spent: Mutex<Duration>,
+}
 
 impl Failures {
     /// Keeps a failure, if it is critical and not yet known.
@@ -53,7 +56,7 @@ impl Failures {
         if error.kind().severity() != Severity::Critical {
             return;
         }
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |f: &Failure| f.error.id() == error.id() && f.tenant_id.as_ref() == tenant_id;
         if noted.first.iter().any(same) {
             return;
@@ -69,9 +72,20 @@ impl Failures {
         }
     }
 
+    /// Remembers that telling alerts has taken so long, the last time that they were told: what is left of the time for it
+    /// is for the failures.
+    pub fn spend(&self, time: Duration) {
+        *self.spent.lock().unwrap_or_else(PoisonError::into_inner) = time;
+    }
+
+    /// How long telling alerts has taken.
+    pub fn spent(&self) -> Duration {
+        *self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Hands them over.
     pub fn take(&self) -> Noted {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.noted.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -695,7 +695,7 @@ fn of_several_posts_those_that_were_accepted_are_noted() {
     let (alerts, scope) = many(1200);
     stage
         .receiver
-        .next([Answer::Status(200), Answer::Status(400), Answer::Status(200)]);
+        .next([Answer::Status(200), Answer::Status(401), Answer::Status(200)]);
     let told = stage.run(alerts.clone(), &scope);
     let (sent, left) = (told.sent.len(), told.undelivered.len());
     assert_eq!(sent + left, 1200);
@@ -718,6 +718,37 @@ fn ten_thousand_alerts_are_told_in_few_posts() {
     assert_eq!((told.sent.len(), told.warnings), (10_000, vec![]));
     assert_eq!(stage.receiver.take().len(), 20);
     assert_eq!(stage.run(vec![], &scope).resolved.len(), 10_000);
+}
+
+#[test]
+fn one_alert_that_is_not_taken_keeps_no_other_back() {
+    let stage = Stage::with("/hook", 30.0);
+    let (alerts, scope) = many(1_200);
+    let odd = alerts[700].clone();
+    let text = format!("\"{}\"", odd.key());
+    stage.receiver.always(Answer::StatusIf(400, text));
+    let told = stage.run(alerts.clone(), &scope);
+    assert_eq!(told.undelivered, [odd.key()]);
+    assert_eq!(told.sent.len(), 1_199);
+    // Three posts, and two for each halving of 500.
+    let posts = stage.receiver.take().len();
+    assert!((4..=21).contains(&posts), "{posts}");
+    // Whoever takes nothing at all is not asked for each of them.
+    stage.receiver.always(Answer::Status(413));
+    let (others, scope) = many(1_200);
+    let told = stage.run(
+        others
+            .into_iter()
+            .map(|a| Alert {
+                object: Some("x".into()),
+                ..a
+            })
+            .collect(),
+        &scope,
+    );
+    assert!(told.sent.is_empty(), "{:?}", told.sent.len());
+    let posts = stage.receiver.take().len();
+    assert!(posts <= 80, "{posts}");
 }
 
 /// A login with this right; its URL.

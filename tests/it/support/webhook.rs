@@ -19,6 +19,8 @@ pub enum Answer {
     Status(u16),
     /// A status with a header and a body.
     Full(u16, &'static str, String, String),
+    /// A status for whatever holds this text, 200 for the rest.
+    StatusIf(u16, String),
     /// 200, after so long.
     Late(Duration),
     /// 200, once this is notified.
@@ -123,6 +125,10 @@ async fn answer(
     };
     let (status, header, body) = match answer.unwrap_or(Answer::Status(200)) {
         Answer::Status(status) => (status, None, String::new()),
+        Answer::StatusIf(status, text) => {
+            let held = String::from_utf8_lossy(&body).contains(&text);
+            (if held { status } else { 200 }, None, String::new())
+        }
         Answer::Full(status, name, value, body) => (status, Some((name, value)), body),
         Answer::Late(pause) => {
             tokio::time::sleep(pause).await;
