@@ -49,4 +49,12 @@ WITH RECURSIVE wanted AS MATERIALIZED (
     FROM toast t
     JOIN pg_catalog.pg_index i ON i.indrelid = t.oid
     JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+), uncounted AS MATERIALIZED (
+    -- Schemas with a table that had more rows when it was last looked at than the server's statistics know to have been
+    -- written, and of which they know no VACUUM or ANALYZE: they were lost, as in a crash or a failover, or reset.
+    SELECT DISTINCT m.at FROM members m
+    WHERE m.relkind IN ('r', 'm') AND m.reltuples > 0
+    AND CASE WHEN m.reltuples > 1.01 * pg_catalog.pg_stat_get_tuples_inserted(m.oid) THEN
+        COALESCE(pg_catalog.pg_stat_get_last_analyze_time(m.oid), pg_catalog.pg_stat_get_last_autoanalyze_time(m.oid),
+            pg_catalog.pg_stat_get_last_vacuum_time(m.oid), pg_catalog.pg_stat_get_last_autovacuum_time(m.oid)) IS NULL END
 )

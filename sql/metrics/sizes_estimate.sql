@@ -5,7 +5,7 @@
 )
 -- What the last VACUUM or ANALYZE wrote down of each schema's pages; `unseen` are rows of tables that never had either.
 SELECT w.at, pg_catalog.count(*) FILTER (WHERE c.relkind IN ('r', 'p') AND NOT c.is_chunk) AS tables,
-    COALESCE(pg_catalog.sum(c.live), 0)::bigint AS live,
+    CASE WHEN w.at NOT IN (SELECT u.at FROM uncounted u) THEN COALESCE(pg_catalog.sum(c.live), 0)::bigint END AS live,
     COALESCE(pg_catalog.max(c.live) FILTER (WHERE c.reltuples < 0), 0) AS unseen,
     -- A table without statistics that has rows has a page at least.
     COALESCE(pg_catalog.sum(CASE WHEN c.reltuples < 0 AND c.live > 0 THEN GREATEST(c.pages, 1) ELSE c.pages END), 0)::bigint

@@ -24,6 +24,6 @@
     FROM members m GROUP BY m.at
 )
 -- Bytes of the files themselves, and what tells whether one was replaced meanwhile. Where a file is missing, bytes is NULL.
-SELECT w.at, COALESCE(k.tables, 0) AS tables, COALESCE(k.live, 0) AS live, k.fingerprint,
+SELECT w.at, COALESCE(k.tables, 0) AS tables, CASE WHEN u.at IS NULL THEN COALESCE(k.live, 0) END AS live, k.fingerprint,
     CASE WHEN COALESCE(k.files, 0) = COALESCE(f.files, 0) THEN COALESCE(f.bytes, 0) END AS bytes
-FROM wanted w LEFT JOIN known k ON k.at = w.at LEFT JOIN found f ON f.at = w.at
+FROM wanted w LEFT JOIN known k ON k.at = w.at LEFT JOIN found f ON f.at = w.at LEFT JOIN uncounted u ON u.at = w.at

@@ -20,8 +20,8 @@ use crate::pg::sql::Sql;
 pub struct Contents {
     /// Tables; partitions count, chunks do not.
     pub tables: u64,
-    /// Live rows as the server's statistics have them.
-    pub live: u64,
+    /// Live rows as the server's statistics have them; none: it has lost them.
+    pub live: Option<u64>,
     /// Bytes; none: unknown.
     pub bytes: Option<u64>,
     /// Which files it has; only where files were read.
@@ -104,7 +104,7 @@ pub async fn read(session: &Session, schemas: &[&str], chunk: &Chunk, way: Way) 
             };
             let contents = Contents {
                 tables: column::<i64>(row, "tables")?.unsigned_abs(),
-                live: column::<i64>(row, "live")?.unsigned_abs(),
+                live: column::<Option<i64>>(row, "live")?.map(i64::unsigned_abs),
                 bytes: bytes.map(i64::unsigned_abs),
                 fingerprint: match way {
                     Way::Files => column(row, "fingerprint")?,

@@ -118,7 +118,7 @@ impl Run<'_> {
             }
             .to_owned(),
             table_count: contents.map_or(0, |c| c.tables),
-            total_rows: contents.filter(|_| self.rights.counts_rows).map(|c| c.live),
+            total_rows: contents.filter(|_| self.rights.counts_rows).and_then(|c| c.live),
         }
     }
 
@@ -232,7 +232,15 @@ impl Unknown<'_> {
                     "estimated sizes leave out tables that were never vacuumed or analysed: which of them have rows is unknown, as {why}"
                 ));
             }
+            return;
         }
+        let lost = heavy.contents.iter().filter(|(_, c)| c.live.is_none());
+        let lost: Vec<usize> = lost.map(|(at, _)| *at).collect();
+        self.say(
+            "the number of rows",
+            "the server has lost its statistics, as in a crash, or they were reset; run ANALYZE",
+            &lost,
+        );
     }
 
     fn business(&mut self, business: &Business) {

@@ -349,6 +349,10 @@ fn standbys_are_told_with_their_lag() {
         &["estimated sizes leave out tables that were never vacuumed or analysed"],
     );
     assert_eq!(super::sizes_of(&there), super::sizes_of(&alone));
+    // But what the server counts: a standby has counted nothing.
+    assert!(alone.tenants.iter().all(|t| t.database.total_rows.is_some()));
+    assert!(there.tenants.iter().all(|t| t.database.total_rows.is_none()));
+    says(&there, &["number of rows is unknown", "standby"]);
     assert_eq!(
         by_id(&there, |t| t.limits["portfolios"].used),
         by_id(&alone, |t| t.limits["portfolios"].used)

@@ -390,3 +390,34 @@ fn what_is_gone_meanwhile_is_left_out_or_unknown() {
         );
     }
 }
+
+/// As after a crash or a failover: the tables are full, and nobody has counted.
+#[test]
+fn lost_statistics_are_not_taken_for_empty_tables() {
+    let db = Db::initialized();
+    let made = db.provision(&["full", "void"]);
+    fill(&db, &made[0], 2, 20, 20);
+    db.sql("ANALYZE");
+    let rows = |sizes| by_id(&measure(&db.url, &options(sizes)), |t| t.database.total_rows);
+    let before = rows(Sizes::Exact);
+    assert!(before["full"] >= Some(62), "{before:?}");
+    db.sql("SELECT pg_stat_reset()");
+    fill(&db, &made[0], 1, 1, 1);
+    wait_for("the new rows to be counted", || {
+        db.value(&format!(
+            "SELECT pg_stat_get_tuples_inserted('{}.trades'::regclass)",
+            made[0].schema
+        )) == "1"
+    });
+    for sizes in [Sizes::Exact, Sizes::Functions, Sizes::Estimate, Sizes::None] {
+        let rows = rows(sizes);
+        assert_eq!((rows["full"], rows["void"]), (None, Some(0)), "{sizes:?}");
+    }
+    says(
+        &measure(&db.url, &options(Sizes::Exact)),
+        &["number of rows of tenant full is unknown", "ANALYZE"],
+    );
+    db.sql("ANALYZE");
+    let after = rows(Sizes::Exact);
+    assert!(after["full"] > before["full"], "{after:?}");
+}
