@@ -13,6 +13,9 @@ use crate::pg::sql::Sql;
 pub struct Connections {
     /// All of them.
     pub total: u64,
+    /// Those in other databases of the cluster, which none of the other figures counts: the limit holds for all together.
+    #[serde(default)]
+    pub elsewhere: u64,
     /// Those that run a statement; null: this admin may not see it.
     pub active: Option<u64>,
     /// Those that wait for one, outside a transaction.
@@ -61,6 +64,7 @@ pub async fn read(session: &Session) -> Result<HashMap<String, Connections>> {
             };
             let connections = Connections {
                 total: number("total")?,
+                elsewhere: number("elsewhere")?,
                 active: seen("active")?,
                 idle: seen("idle")?,
                 idle_in_transaction: seen("idle_in_transaction")?,

@@ -174,6 +174,9 @@ fn connections(t: &TenantMetrics) -> String {
             text.push_str(&format!(", longest transaction {}", span(seconds)));
         }
     }
+    if c.elsewhere > 0 {
+        text.push_str(&format!("; {} in other databases", c.elsewhere));
+    }
     text
 }
 

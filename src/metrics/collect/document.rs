@@ -152,7 +152,10 @@ fn limits(
         ),
         (
             "connections",
-            Usage::of(Some(connections.total as f64), number(limits.max_connections.max())),
+            Usage::of(
+                Some((connections.total + connections.elsewhere) as f64),
+                number(limits.max_connections.max()),
+            ),
         ),
         ("portfolios", of_counter(limits.max_portfolios, |c| c.portfolios)),
         (

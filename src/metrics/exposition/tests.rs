@@ -34,6 +34,7 @@ fn tenant(id: &str) -> TenantMetrics {
         performance: Performance {
             connections: Connections {
                 total: 6,
+                elsewhere: 0,
                 active: Some(1),
                 idle: Some(3),
                 idle_in_transaction: Some(2),

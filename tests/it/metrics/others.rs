@@ -85,6 +85,29 @@ fn sessions_are_counted_by_what_they_do() {
     drop((idle, open, other));
 }
 
+/// A role's connection limit holds for all databases of the cluster together.
+#[test]
+fn sessions_in_other_databases_count_against_the_limit() {
+    let db = Db::initialized();
+    let made = db.provision(&["a"]);
+    let elsewhere = crate::support::unique("elsewhere");
+    db.sql(&format!("CREATE DATABASE {elsewhere}"));
+    db.sql(&format!("GRANT CONNECT ON DATABASE {elsewhere} TO {}", made[0].role));
+    let url = tenant_url(&db, &made[0]);
+    let other = url.replace(&format!("/{}", db.name), &format!("/{elsewhere}"));
+    let held = [
+        hold(&url, "SELECT 1"),
+        hold(&other, "SELECT 1"),
+        hold(&other, "SELECT 1"),
+    ];
+    let fleet = measure(&db.url, &options(Sizes::None));
+    let seen = by_id(&fleet, |t| t.performance.connections)["a"];
+    assert_eq!((seen.total, seen.idle, seen.elsewhere), (1, Some(1), 2));
+    assert_eq!(by_id(&fleet, |t| t.limits["connections"].used)["a"], Some(3.0));
+    drop(held);
+    db.sql(&format!("DROP DATABASE {elsewhere} WITH (FORCE)"));
+}
+
 #[test]
 fn statements_are_their_roles() {
     let db = counted();
