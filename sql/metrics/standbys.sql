@@ -5,8 +5,9 @@ SELECT COALESCE(r.application_name, '') AS name, r.client_addr::text AS address,
     CASE
         WHEN r.replay_lsn >= s.here THEN 0
         WHEN r.replay_lag IS NOT NULL THEN pg_catalog.date_part('epoch', r.replay_lag) * 1000
-        -- All that was sent is replayed, and nothing was written lately.
-        WHEN r.replay_lsn = r.sent_lsn THEN 0
+        -- All that was sent is replayed, and nothing was written lately: what the sender has not got to yet is little. One that
+        -- does not send any more knows of no lag.
+        WHEN r.replay_lsn = r.sent_lsn AND pg_catalog.pg_wal_lsn_diff(s.here, r.sent_lsn) < 65536 THEN 0
     END AS lag_ms
 FROM pg_catalog.pg_stat_replication r
 CROSS JOIN (SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_receive_lsn()

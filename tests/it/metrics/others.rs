@@ -380,6 +380,24 @@ fn standbys_are_told_with_their_lag() {
         by_id(&there, |t| t.limits["portfolios"].used),
         by_id(&alone, |t| t.limits["portfolios"].used)
     );
+    // Of one that nothing is sent to any more, the server knows no lag.
+    wait_for("the last lag to be forgotten", || {
+        db.value("SELECT replay_lag IS NULL AND replay_lsn = pg_current_wal_lsn() FROM pg_stat_replication") == "t"
+    });
+    let sender = db.value("SELECT pid FROM pg_stat_replication");
+    let signal = |name: &str| {
+        let sent = std::process::Command::new("kill")
+            .args([name, &sender])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    };
+    signal("-STOP");
+    db.sql("CREATE TABLE public.some AS SELECT n FROM generate_series(1, 100000) n");
+    let stuck = measured();
+    signal("-CONT");
+    assert!(stuck[0].lag_bytes > Some(1_000_000), "{stuck:?}");
+    assert_eq!(stuck[0].lag_ms, None, "{stuck:?}");
     // One that does not replay falls behind.
     sql(&replica, "SELECT pg_wal_replay_pause()").unwrap();
     db.sql("CREATE TABLE public.much AS SELECT n FROM generate_series(1, 100000) n");
