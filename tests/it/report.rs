@@ -6,7 +6,7 @@ use std::process::Command;
 use tenantctl::metrics::{AlertSeverity, Fleet, report};
 
 use crate::support::fleet::{alert, fleet};
-use crate::support::{Db, loud, unique};
+use crate::support::{Db, loud, unique, wait_for};
 
 /// Tenants of all kinds.
 fn varied(n: u64) -> Fleet {
@@ -310,6 +310,34 @@ fn the_command_writes_it_whole_or_not_at_all() {
         return;
     };
     assert_eq!((rows(&dom), console.as_str()), (vec!["acme", "globex"], ""));
+}
+
+#[test]
+fn ctrl_c_ends_it_while_nobody_reads_from_the_pipe() {
+    let db = Db::initialized();
+    let pipe = db.dir.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut cmd = db.command(&["metrics", "report", "--html", "pipe"]);
+    let mut child = cmd.command.spawn().unwrap();
+    // All is measured: its session has had nothing to do for longer than that takes.
+    wait_for("the page", || {
+        db.value(
+            "SELECT count(*) = 1 AND bool_and(state_change < now() - interval '1 second') FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle'",
+        ) == "t"
+    });
+    let asked = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(asked.unwrap().success());
+    let mut code = None;
+    for _ in 0..100 {
+        code = child.try_wait().unwrap();
+        if code.is_some() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let _ = child.kill();
+    assert_eq!(code.and_then(|code| code.code()), Some(130));
 }
 
 #[test]

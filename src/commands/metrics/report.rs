@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{Scope, judge, measure};
+use super::{Scope, judge, measure, until_asked};
 use crate::cli::MetricsReportArgs;
 use crate::commands::{Context, Status};
 use crate::error::{Error, ErrorKind, Result};
@@ -46,10 +46,22 @@ pub async fn run(ctx: &Context<'_>, args: &MetricsReportArgs) -> Result<Status> 
     // Whom nobody is told of, nobody needs to know whether they have ended.
     let _ = judge(ctx, &mut fleet, &scope);
     let page = report::html(&fleet);
-    target.write(page.as_bytes())?;
+    let length = page.len();
+    match target {
+        Target::File(_) => target.write(page.as_bytes())?,
+        // Nobody may ever read from a pipe.
+        Target::Stream(_) => {
+            let writing = tokio::task::spawn_blocking(move || target.write(page.as_bytes()));
+            let written = async {
+                let failed = |e| Error::new(ErrorKind::Unknown, "cannot write the page").with_cause(e);
+                writing.await.map_err(failed)?
+            };
+            until_asked(ctx, written).await?;
+        }
+    }
     ctx.ui.result(&Written {
         file: args.html.clone(),
-        bytes: page.len(),
+        bytes: length,
         tenants: fleet.tenants.len(),
         alerts: fleet.alerts.len(),
     })?;
