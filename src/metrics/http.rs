@@ -10,7 +10,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -98,6 +99,7 @@ pub async fn serve(
     let until_stopped = |mut wait: tokio::sync::watch::Receiver<bool>| async move {
         let _ = wait.wait_for(|stopped| *stopped).await;
     };
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
     let router = Router::new()
         .route(
             "/",
@@ -106,11 +108,9 @@ pub async fn serve(
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .with_state(Arc::clone(&exporter));
-    let listener = Limited {
-        listener,
-        places: Arc::new(Semaphore::new(CONNECTIONS)),
-    };
+        .with_state(Arc::clone(&exporter))
+        .layer(map_response_with_state(Arc::clone(&places), leave_places));
+    let listener = Limited { listener, places };
     let serving = axum::serve(listener, router).with_graceful_shutdown(until_stopped(wait.clone()));
     let ending = async {
         until_stopped(wait).await;
@@ -128,6 +128,16 @@ pub async fn serve(
         () = signal => Ok(()),
         () = exporter.run() => Ok(()),
     }
+}
+
+/// Clients that keep their connections must not take the place of all others: beyond half of the places each has one answer.
+async fn leave_places(State(places): State<Arc<Semaphore>>, mut response: Response) -> Response {
+    if places.available_permits() < CONNECTIONS / 2 {
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 async fn metrics(State(exporter): State<Arc<Exporter>>, headers: HeaderMap) -> Response {

@@ -323,6 +323,25 @@ fn http_says_what_it_serves_and_refuses_the_rest() {
 }
 
 #[test]
+fn clients_that_keep_their_connections_leave_places_for_others() {
+    let db = Db::initialized();
+    let serving = Serving::start(&db, &[]);
+    let mut kept = Vec::new();
+    for i in 0..200 {
+        let mut stream = TcpStream::connect(("127.0.0.1", serving.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        write!(stream, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut answer = [0; 12];
+        stream
+            .read_exact(&mut answer)
+            .unwrap_or_else(|e| panic!("connection {i}: {e}"));
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        kept.push(stream);
+    }
+    assert_eq!(serving.get("/metrics").status, 200);
+}
+
+#[test]
 fn addresses_that_cannot_be_listened_at_are_told_apart() {
     let db = Db::initialized();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
