@@ -246,6 +246,14 @@ impl Error {
         self.0.cause.as_deref()
     }
 
+    /// What went wrong and why, on one line.
+    pub fn one_line(&self) -> String {
+        match self.cause() {
+            Some(cause) => format!("{}: {cause}", self.message()),
+            None => self.message().to_owned(),
+        }
+    }
+
     /// What to do, if known.
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()

@@ -192,7 +192,7 @@ async fn store(ctx: &Context<'_>, round: &mut Round) {
     if let Err(error) = stored {
         round
             .warnings
-            .push(format!("the metrics are not cached: {}", told(&error)));
+            .push(format!("the metrics are not cached: {}", error.one_line()));
     }
 }
 
@@ -227,14 +227,6 @@ async fn measure(
     let options = options(ctx, args, scope);
     let measuring = collect::collect(&ctx.settings.connector, session, tenants, &options);
     until_asked(ctx, measuring).await
-}
-
-/// An error in one line.
-fn told(error: &Error) -> String {
-    match error.cause() {
-        Some(cause) => format!("{}: {cause}", error.message()),
-        None => error.message().to_owned(),
-    }
 }
 
 /// The alerts that fire. The database's own belong to those who ask for all tenants.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::AlertPolicy;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::metrics::limits::Judged;
 use crate::metrics::{AlertSeverity, Fleet};
 use crate::pg::record::Noted;
@@ -125,7 +125,7 @@ impl Notifier {
         let firing = || fleet.alerts.iter().map(|alert| alert.key());
         match timeout_at(clock.end, self.tell(session, fleet, scope, url, &clock)).await {
             Ok(Ok(told)) => told,
-            Ok(Err(error)) => Told::nothing(firing(), format!("alerts were not sent: {}", words(&error))),
+            Ok(Err(error)) => Told::nothing(firing(), format!("alerts were not sent: {}", error.one_line())),
             Err(_) => {
                 session.abandon();
                 let seconds = self.policy.timeout_s;
@@ -239,7 +239,7 @@ impl Notifier {
         {
             told.warnings.push(format!(
                 "it could not be noted which alerts were delivered, so the next run sends them again: {}",
-                words(&error)
+                error.one_line()
             ));
         }
         told
@@ -329,7 +329,7 @@ fn events(noted: Noted, moment: &Moment) -> Vec<Event> {
         let tenant_id = failure.tenant_id.map(String::from);
         events.push(Event {
             error: Some((error.id().to_string(), kind)),
-            ..event(failure.operation, tenant_id, kind, words(error))
+            ..event(failure.operation, tenant_id, kind, error.one_line())
         });
     }
     let more: BTreeMap<_, _> = noted.more;
@@ -346,14 +346,6 @@ fn events(noted: Noted, moment: &Moment) -> Vec<Event> {
 
 fn unusable(why: &str) -> String {
     format!("alerts were not sent: the URL for them (TENANTCTL_ALERT_URL or alerts.url) cannot be used: {why}")
-}
-
-/// What went wrong and why, on one line.
-fn words(error: &Error) -> String {
-    match error.cause() {
-        Some(cause) => format!("{}: {cause}", error.message()),
-        None => error.message().to_owned(),
-    }
 }
 
 fn left(until: Instant) -> Duration {

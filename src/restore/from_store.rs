@@ -62,10 +62,7 @@ impl Restorer {
                 Ok(source) => whole.push(source),
                 // Begun and never finished.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => damaged.push(match error.cause() {
-                    Some(cause) => format!("{error}: {cause}"),
-                    None => error.to_string(),
-                }),
+                Err(error) => damaged.push(error.one_line()),
             }
         }
         let there = tenants::existing(session, &[tenant]).await?.contains_key(tenant);

@@ -91,6 +91,19 @@ struct Stage {
 }
 
 impl Stage {
+    /// A run that ends while the receiver has its post and has not answered; its session goes with it.
+    fn kill_a_run(&self) {
+        self.receiver.always(Answer::Hang);
+        let other = session(&self.db.url);
+        runtime().block_on(async {
+            let (killed, scope) = (fleet(vec![warning("acme")]), all());
+            tokio::select! {
+                told = self.notifier.run(&other, &killed, &scope) => panic!("{told:?}"),
+                () = self.receiver.asked() => {}
+            }
+        });
+    }
+
     fn new() -> Self {
         Self::with("/hook", 10.0)
     }
@@ -496,16 +509,7 @@ fn a_machine_that_is_gone_keeps_nobody_from_delivering() {
 #[test]
 fn a_run_that_is_killed_while_it_delivers_leaves_the_end_to_the_next() {
     let stage = Stage::new();
-    stage.receiver.always(Answer::Hang);
-    let other = session(&stage.db.url);
-    runtime().block_on(async {
-        let (killed, scope) = (fleet(vec![warning("acme")]), all());
-        tokio::select! {
-            told = stage.notifier.run(&other, &killed, &scope) => panic!("{told:?}"),
-            () = stage.receiver.asked() => {}
-        }
-    });
-    drop(other);
+    stage.kill_a_run();
     stage.receiver.take();
     stage.receiver.always(Answer::Status(200));
     assert_eq!(stage.told(vec![]), [ENDED]);
@@ -514,18 +518,8 @@ fn a_run_that_is_killed_while_it_delivers_leaves_the_end_to_the_next() {
 #[test]
 fn a_run_that_is_killed_while_it_delivers_leaves_it_to_the_next() {
     let stage = Stage::new();
-    stage.receiver.always(Answer::Hang);
-    let other = session(&stage.db.url);
-    runtime().block_on(async {
-        let (killed, scope) = (fleet(vec![warning("acme")]), all());
-        tokio::select! {
-            told = stage.notifier.run(&other, &killed, &scope) => panic!("{told:?}"),
-            () = stage.receiver.asked() => {}
-        }
-    });
+    stage.kill_a_run();
     assert_eq!(stage.receiver.told(), [FIRING]);
-    // Its session goes with it.
-    drop(other);
     stage.receiver.always(Answer::Status(200));
     assert_eq!(stage.told(vec![warning("acme")]), [FIRING]);
     assert_eq!(stage.told(vec![warning("acme")]), NOTHING);

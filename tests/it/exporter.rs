@@ -32,9 +32,19 @@ const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0;q=0.5,text
 impl Serving {
     /// `metrics serve` at a free port. A scrape waits until what it asks for is measured, however busy the machine is.
     fn start(db: &Db, args: &[&str]) -> Self {
-        let mut all = vec!["metrics", "serve", "--listen", "127.0.0.1:0", "--wait", "60"];
+        let mut all = vec!["metrics", "serve", "--listen", "127.0.0.1:0"];
+        if !args.contains(&"--wait") {
+            all.extend(["--wait", "60"]);
+        }
         all.extend(args);
         Self::of(db.command(&all).command)
+    }
+
+    /// The same, whose scrapes wait for a second, as they do unless told otherwise; it has measured sizes once.
+    fn impatient(db: &Db) -> Self {
+        let serving = Self::start(db, &["--wait", "1", "--every", "0", "--sizes-every", "3600"]);
+        wait_for("the sizes", || serving.metrics().contains("tenant_schema_size_bytes{"));
+        serving
     }
 
     /// A command that says at which port it listens.
@@ -490,18 +500,7 @@ fn a_slow_database_piles_up_nothing() {
     let db = Db::initialized();
     let id = support::unique("slow-");
     db.provision(&[&id]);
-    let args = [
-        "metrics",
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--every",
-        "0",
-        "--sizes-every",
-        "3600",
-    ];
-    let serving = Serving::of(db.command(&args).command);
-    wait_for("the sizes", || serving.metrics().contains("tenant_schema_size_bytes{"));
+    let serving = Serving::impatient(&db);
     let lock = hold(&db.url, "BEGIN; LOCK TABLE tenantctl.tenants");
     let started = Instant::now();
     let answers: Vec<String> = std::thread::scope(|scope| {
@@ -581,18 +580,7 @@ fn a_session_that_hangs_is_given_up_for_another() {
     db.run(&["init"]).success();
     let id = support::unique("hangs-");
     db.provision(&[&id]);
-    let args = [
-        "metrics",
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--every",
-        "0",
-        "--sizes-every",
-        "3600",
-    ];
-    let serving = Serving::of(db.command(&args).command);
-    wait_for("the sizes", || serving.metrics().contains("tenant_schema_size_bytes{"));
+    let serving = Serving::impatient(&db);
     let pid = db.value("SELECT min(pid) FROM pg_stat_activity WHERE application_name = 'tenantctl metrics'");
     let signal = |signal: &str| {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());

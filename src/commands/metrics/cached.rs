@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
 
+use super::Scope;
 use super::text::{self, Order};
-use super::{Scope, told};
 use crate::cli::MetricsShowArgs;
 use crate::commands::{Context, Status};
 use crate::error::{Error, ErrorKind, Result};
@@ -163,7 +163,7 @@ async fn wanted(ctx: &Context<'_>, scope: &Scope, url: &str) -> Result<Wanted> {
         Err(error) if error.kind() == ErrorKind::Connection => {
             ctx.ui.warn(&format!(
                 "the database is away, so whatever Redis has is shown, and nobody knows what is missing ({})",
-                told(&error)
+                error.one_line()
             ));
             return Ok(Wanted {
                 ids: cache::ids(url).await?,

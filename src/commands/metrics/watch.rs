@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Outcome, Scope, round, screen, show, told, view};
+use super::{Outcome, Scope, round, screen, show, view};
 use crate::cli::{MetricsShowArgs, OutputFormat};
 use crate::commands::{Context, Status};
 use crate::error::{Error, ErrorKind, Result};
@@ -34,7 +34,7 @@ pub async fn run(ctx: &Context<'_>, args: &MetricsShowArgs, scope: &Scope, secon
                 shown = Some(view(args, scope, &round).text(ctx.ui));
                 round.warnings
             }
-            Err(error) if shown.is_some() && passes(&error) => vec![told(&error)],
+            Err(error) if shown.is_some() && passes(&error) => vec![error.one_line()],
             Err(error) if ctx.interrupt.requested() => {
                 debug_assert_eq!(error.kind(), ErrorKind::Interrupted);
                 return Ok(Status::Stopped);

@@ -518,7 +518,7 @@ async fn work(shared: Arc<Shared>, targets: Arc<HashMap<String, Arc<Target>>>) {
                     let others = shared.workers.fetch_sub(1, Ordering::Relaxed) > 1;
                     shared.lock_queue().push_front(task);
                     if !(others && error.sqlstate() == Some("53300")) {
-                        shared.lock_hopeless().get_or_insert_with(|| reason(&error));
+                        shared.lock_hopeless().get_or_insert_with(|| error.one_line());
                     }
                     return;
                 }
@@ -542,13 +542,6 @@ async fn work(shared: Arc<Shared>, targets: Arc<HashMap<String, Arc<Target>>>) {
         admin = Some((session, served + 1));
     }
     shared.workers.fetch_sub(1, Ordering::Relaxed);
-}
-
-fn reason(error: &Error) -> String {
-    match error.cause() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
 }
 
 /// All that is tried as one attacker.
@@ -626,7 +619,7 @@ async fn attack(shared: &Shared, admin: &Session, attacker: &Arc<Target>, victim
                 tally.doubt(
                     "probe_leftover",
                     "a temporary login could not be dropped; the next probe tries again".to_owned(),
-                    format!("role {role}: {}", reason(&error)),
+                    format!("role {role}: {}", error.one_line()),
                 );
             }
         }
