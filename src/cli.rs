@@ -1,9 +1,24 @@
 //! The command line: types only. Help texts here are also the man pages and the completions.
 
+mod bench;
+mod metrics;
+mod pgbouncer;
+mod retention;
+mod validate;
+
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use bench::{BenchArgs, BenchSuite};
+pub use metrics::{
+    MeasureArgs, MetricsArgs, MetricsCommand, MetricsReportArgs, MetricsServeArgs, MetricsShowArgs, MetricsSort,
+    SizesArg,
+};
+pub use pgbouncer::PgbouncerArgs;
+pub use retention::RetentionArgs;
+pub use validate::{FailOn, ReportFormat, ValidateArgs};
 
 /// Run PostgreSQL with a schema per tenant.
 ///
@@ -176,9 +191,20 @@ pub enum Command {
     /// Show and prune the audit logs of tenants
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Drop what is older than a tier keeps, in whole chunks
+    ///
+    /// Of hypertables, the chunks whose rows are all older than the tier's `retention` of the table; a few at a time, so that the
+    /// server's lock table suffices. Tables that are not hypertables are left alone, and said.
+    Retention(RetentionArgs),
+    /// Write PgBouncer's configuration for these tenants; prepare the lookup of their passwords
+    ///
+    /// Without --out it prints pgbouncer.ini. Refuses combinations that are known to be unsafe, with the reason.
+    Pgbouncer(PgbouncerArgs),
     /// Measure this cluster against the performance targets
-    #[command(subcommand)]
-    Bench(BenchCommand),
+    ///
+    /// Works in databases and folders of its own, which it drops at the end, so that no catalog of yours grows. An option of a
+    /// suite that was not asked for is refused.
+    Bench(BenchArgs),
     /// Run the whole story on a throw-away cluster
     ///
     /// Starts a PostgreSQL of its own from the binaries on this machine, prepares it, makes three tenants with trading
@@ -208,6 +234,8 @@ impl Command {
             Self::Restore(_) => "restore",
             Self::Metrics(_) => "metrics",
             Self::Audit(_) => "audit",
+            Self::Retention(_) => "retention",
+            Self::Pgbouncer(_) => "pgbouncer",
             Self::Bench(_) => "bench",
             Self::Demo(_) => "demo",
             Self::Completions(_) => "completions",
@@ -321,88 +349,6 @@ pub struct ShowArgs {
     /// Tenant id
     #[arg(value_name = "TENANT")]
     pub tenant: String,
-}
-
-/// Arguments of `validate`.
-#[derive(Debug, Args)]
-pub struct ValidateArgs {
-    /// Tenant ids
-    #[arg(value_name = "TENANT", conflicts_with = "all")]
-    pub tenants: Vec<String>,
-    /// All tenants of this database
-    #[arg(short, long)]
-    pub all: bool,
-    /// With --all: only tenants of this tier
-    #[arg(short, long, value_name = "TIER", requires = "all")]
-    pub tier: Option<String>,
-    /// Also become each tenant and try what no tenant should be able to do
-    ///
-    /// Each tenant reads, writes, locks, creates, takes roles and more, against its neighbours: all of them up to 50
-    /// tenants, in a ring beyond. Everything is rolled back at once. Makes a temporary role a tenant, which logs in and
-    /// is dropped; needs a primary.
-    #[arg(long)]
-    pub probe: bool,
-    /// With --probe: take the tenant's role by SET ROLE in the admin's session instead of logging in
-    #[arg(long, requires = "probe")]
-    pub as_role: bool,
-    /// Run only these checks: ids, separated by commas
-    #[arg(long, value_name = "CHECK", value_delimiter = ',')]
-    pub check: Vec<String>,
-    /// Run all but these checks; the report names them
-    #[arg(long, value_name = "CHECK", value_delimiter = ',')]
-    pub skip: Vec<String>,
-    /// Fail also when a check could not be run
-    #[arg(long)]
-    pub strict: bool,
-    /// Fail on findings of this severity and above
-    #[arg(long, value_enum, default_value_t = FailOn::High, value_name = "SEVERITY")]
-    pub fail_on: FailOn,
-    /// Form of the report [default: what --output says]
-    #[arg(short, long, value_enum, value_name = "FORMAT")]
-    pub format: Option<ReportFormat>,
-    /// Write the report to this file, and text to stdout
-    #[arg(long, value_name = "FILE")]
-    pub report: Option<PathBuf>,
-    /// Checks run, and tenants probed, at the same time; a check takes one connection, a probed tenant two
-    #[arg(short, long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub jobs: u16,
-    /// Seconds that one check may take; one that takes longer is UNKNOWN
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    pub check_timeout: u32,
-    /// List the checks
-    #[arg(long, conflicts_with_all = ["tenants", "all"])]
-    pub list: bool,
-    /// Tell what a check looks for and why
-    #[arg(long, value_name = "CHECK", conflicts_with_all = ["tenants", "all", "list"])]
-    pub explain: Option<String>,
-}
-
-/// The severity from which on findings fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FailOn {
-    /// A tenant can read or change another's data, or run code as somebody else
-    Critical,
-    /// A tenant can harm or exhaust others, or a whole line of defence is gone
-    High,
-    /// Weakens a line of defence that others still hold
-    Medium,
-    /// Any finding
-    Low,
-    /// No finding
-    Never,
-}
-
-/// Form of the report of `validate`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
-    /// For people
-    Text,
-    /// For programs; fields are added, never renamed
-    Json,
-    /// JUnit XML, a test case a check
-    Junit,
-    /// SARIF 2.1.0
-    Sarif,
 }
 
 /// Arguments of `drop`.
@@ -643,176 +589,6 @@ pub struct SecureArgs {
     pub dry_run: bool,
 }
 
-/// Arguments of `metrics`.
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub struct MetricsArgs {
-    /// What else can be done with metrics.
-    #[command(subcommand)]
-    pub command: Option<MetricsCommand>,
-    /// What is measured.
-    #[command(flatten)]
-    pub show: MetricsShowArgs,
-}
-
-/// Which tenants, and how they are measured.
-#[derive(Clone, Debug, Args)]
-pub struct MeasureArgs {
-    /// Tenant ids
-    #[arg(value_name = "TENANT", conflicts_with_all = ["all", "tier"])]
-    pub tenants: Vec<String>,
-    /// All tenants of this database, and the database's own alerts
-    #[arg(short, long)]
-    pub all: bool,
-    /// Only tenants of this tier
-    #[arg(short, long, value_name = "TIER")]
-    pub tier: Option<String>,
-    /// How sizes are found out
-    #[arg(long, value_enum, value_name = "HOW", default_value_t = SizesArg::Exact)]
-    pub sizes: SizesArg,
-    /// Leave the business queries of the configuration out; they take a round trip a tenant
-    #[arg(long)]
-    pub no_business: bool,
-    /// Sessions that read at the same time
-    #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=100))]
-    pub jobs: u16,
-}
-
-/// How sizes are found out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SizesArg {
-    /// From the files themselves
-    Exact,
-    /// From what the last VACUUM or ANALYZE has written down: faster, and as old as that
-    Estimate,
-}
-
-/// Arguments of `metrics` without a subcommand.
-#[derive(Debug, Args)]
-pub struct MetricsShowArgs {
-    /// Which tenants.
-    #[command(flatten)]
-    pub measure: MeasureArgs,
-    /// Order of the tenants in the text, largest first; usage is that of the fullest limit
-    #[arg(long, value_enum, value_name = "KEY", default_value_t = MetricsSort::Usage)]
-    pub sort: MetricsSort,
-    /// Show only so many tenants of that order in the text
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub top: Option<u32>,
-    /// Show only tenants with an alert in the text
-    #[arg(long)]
-    pub alerting: bool,
-    /// Measure again every so many seconds and show it in place, until Ctrl-C
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "5",
-          value_parser = clap::value_parser!(u32).range(1..=3600), conflicts_with_all = ["enforce", "cached"])]
-    pub watch: Option<u32>,
-    /// Read what an earlier run has left in Redis instead of measuring, and say how old it is
-    #[arg(long, conflicts_with = "enforce")]
-    pub cached: bool,
-    /// Freeze writes of tenants that have reached the size of their tier, and thaw those that are below 90 % of it
-    ///
-    /// A frozen tenant reads and deletes; it neither inserts nor updates. Sizes are measured exactly for this.
-    #[arg(long)]
-    pub enforce: bool,
-    /// With --enforce: print the SQL instead of running it
-    #[arg(long, requires = "enforce")]
-    pub dry_run: bool,
-    /// Send no alerts; they are shown and exit with 1 all the same
-    #[arg(long)]
-    pub no_notify: bool,
-}
-
-/// What tenants are ordered by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum MetricsSort {
-    /// Usage of the fullest limit
-    Usage,
-    /// Bytes
-    Size,
-    /// Sessions
-    Connections,
-    /// Rows
-    Rows,
-    /// Time since the last backup
-    Backup,
-    /// Tenant id, from A on
-    Id,
-}
-
-/// Subcommands of `metrics`.
-#[derive(Debug, Subcommand)]
-pub enum MetricsCommand {
-    /// Serve the metrics to Prometheus, until Ctrl-C
-    ///
-    /// GET /metrics, /healthz and /readyz. However many scrape, it measures once; a database that is slow or away makes
-    /// samples old, which they say, and no scrape fails.
-    Serve(MetricsServeArgs),
-    /// Print alerting rules for Prometheus
-    Rules,
-    /// Print a dashboard for Grafana
-    Dashboard,
-    /// Write a page with all figures, for a browser without a network
-    ///
-    /// Nothing is sent and nothing frozen; alerts are on the page, and no failure. `#sort=size` in its address sorts it by
-    /// size, `#alerts=1` leaves tenants without an alert out.
-    Report(MetricsReportArgs),
-}
-
-impl MetricsCommand {
-    /// The name as typed.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Serve(_) => "serve",
-            Self::Rules => "rules",
-            Self::Dashboard => "dashboard",
-            Self::Report(_) => "report",
-        }
-    }
-}
-
-/// Arguments of `metrics serve`.
-#[derive(Debug, Args)]
-pub struct MetricsServeArgs {
-    /// Address and port to listen at; :9187 is all addresses
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9187")]
-    pub listen: String,
-    /// Tenants that get the histogram of query durations; the others' is one together, as tenant_id=""
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=100_000))]
-    pub max_tenants_detailed: u32,
-    /// How sizes are found out
-    #[arg(long, value_enum, value_name = "HOW", default_value_t = SizesArg::Exact)]
-    pub sizes: SizesArg,
-    /// Seconds for which sizes are good
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    pub sizes_every: u32,
-    /// Seconds for which all else is good: scrapes in between get the same samples
-    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=86_400))]
-    pub every: u32,
-    /// Seconds that a scrape waits at most for a measurement before it takes the samples of the one before
-    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=300))]
-    pub wait: u32,
-    /// Seconds for which business metrics are good; 0 leaves the queries out
-    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=86_400))]
-    pub business_every: u32,
-    /// Sessions that read at the same time
-    #[arg(short, long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=100))]
-    pub jobs: u16,
-    /// Send no alerts; they are exposed all the same
-    #[arg(long)]
-    pub no_notify: bool,
-}
-
-/// Arguments of `metrics report`.
-#[derive(Debug, Args)]
-pub struct MetricsReportArgs {
-    /// Which tenants; all without a choice.
-    #[command(flatten)]
-    pub measure: MeasureArgs,
-    /// The file; it is there whole or as it was
-    #[arg(long, value_name = "FILE", value_parser = path_or_nothing())]
-    pub html: PathBuf,
-}
-
 /// Show and prune the audit logs of tenants.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
@@ -889,104 +665,6 @@ pub struct AuditPruneArgs {
     /// Count them instead of removing them
     #[arg(long)]
     pub dry_run: bool,
-}
-
-/// Measure this cluster against the performance targets.
-#[derive(Debug, Subcommand)]
-pub enum BenchCommand {
-    /// Schema creation, one by one and many at once, beside the same DDL sent raw
-    ///
-    /// Works in a database of its own, which it drops at the end, so that no catalog of yours grows.
-    Provisioning(BenchProvisioningArgs),
-    /// Inserts with and without the audit log
-    Audit(BenchTriggersArgs),
-    /// Inserts with and without counted limits
-    Limits(BenchTriggersArgs),
-    /// Backup and restore of one tenant, beside pg_dump and pg_restore on the same data
-    ///
-    /// Works in a database and a folder of its own, which it drops at the end.
-    Backup(BenchBackupArgs),
-    /// Metrics of many tenants, beside plain queries and, where it is installed, prometheus-postgres-exporter
-    ///
-    /// Works in a database of its own, which it drops at the end.
-    Metrics(BenchMetricsArgs),
-}
-
-/// Arguments of `bench metrics`.
-#[derive(Debug, Args)]
-pub struct BenchMetricsArgs {
-    /// Measure when the database holds this many tenants (may be given more than once) [default: 100 and 1000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub at: Vec<u32>,
-    /// Rounds, each with every contender in turn; the median counts
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
-    pub rounds: u16,
-    /// Sessions that make the tenants, and that read
-    #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub jobs: u16,
-    /// Leave prometheus-postgres-exporter out
-    #[arg(long)]
-    pub no_postgres_exporter: bool,
-}
-
-/// Arguments of `bench backup`.
-#[derive(Debug, Args)]
-pub struct BenchBackupArgs {
-    /// Size of the tenant in GiB of tables, without indexes; 0 leaves it out
-    #[arg(long, value_name = "GIB", default_value_t = 1.0, value_parser = size_in_gib)]
-    pub size: f64,
-    /// Also measure small tenants: one among ten and among so many, and all of them at once, up to 1,000
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=100_000))]
-    pub small: Option<u32>,
-    /// Folder for the backups of all contenders [default: the system's temporary folder]
-    ///
-    /// It needs room for about twice the size.
-    #[arg(long, value_name = "DIR", value_parser = path_or_nothing())]
-    pub folder: Option<PathBuf>,
-    /// Sessions of tenantctl, and jobs of pg_restore
-    #[arg(short, long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub jobs: u16,
-    /// Rounds, each with every contender in turn; the median counts
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
-    pub rounds: u16,
-}
-
-fn size_in_gib(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(gib) if (0.0..=1000.0).contains(&gib) => Ok(gib),
-        _ => Err("it must be a number from 0 to 1000".to_owned()),
-    }
-}
-
-/// Arguments of `bench audit` and `bench limits`.
-#[derive(Debug, Args)]
-pub struct BenchTriggersArgs {
-    /// Statements of 1,000 rows on each of the four tenants
-    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub rounds: u32,
-    /// Statements of one row on each of them
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub singles: u32,
-}
-
-/// Arguments of `bench provisioning`.
-#[derive(Debug, Args)]
-pub struct BenchProvisioningArgs {
-    /// Tenants made one by one, each beside one made by raw DDL
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub count: u32,
-    /// Tenants made at once
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub concurrent: u32,
-    /// Tenants made at the same time in the concurrent part
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub jobs: u16,
-    /// Tier of the tenants
-    #[arg(long, value_name = "TIER", default_value = "enterprise")]
-    pub tier: String,
-    /// Measure again when the database holds this many tenants (may be given more than once)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub at: Vec<u32>,
 }
 
 /// Arguments of `demo`.

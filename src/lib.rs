@@ -29,6 +29,9 @@
 //! | [`notify`] | alerts to those who must know | `metrics`, `config`, `pg` |
 //! | [`hardener`] | tenants and the database to the standard | `catalog`, `plan`, `pg`, `fleet` |
 //! | [`freezer`] | freezes and thaws the writes of tenants | `catalog`, `fleet`, `plan`, `pg`, `interrupt` |
+//! | [`retention`] | drops the chunks that a tier keeps no longer | `catalog`, `config`, `fleet`, `plan`, `pg`, `interrupt` |
+//! | [`pooler`] | PgBouncer's configuration, its lookup of passwords, its admin console | `catalog`, `config`, `plan`, `pg` |
+//! | [`preflight`] | the deployment checklist | `backup`, `catalog`, `config`, `figures`, `metrics`, `notify`, `pg`, `plan`, `pooler`, `provisioner`, `store`, `validate`, `interrupt` |
 //! | [`cluster`] | a throw-away cluster for `demo` and the tests | `pg` |
 //! | [`mod@bench`] | measurements | all but `commands`, `ui` |
 //! | [`ui`] | all terminal code | `cli`, `figures`, `plan` |
@@ -55,8 +58,11 @@ pub mod metrics;
 pub mod notify;
 pub mod pg;
 pub mod plan;
+pub mod pooler;
+pub mod preflight;
 pub mod provisioner;
 pub mod restore;
+pub mod retention;
 pub mod rotator;
 pub mod settings;
 pub mod store;

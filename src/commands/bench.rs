@@ -14,7 +14,7 @@ use crate::bench::scratch::Scratch;
 use crate::bench::triggers::{self, Subject};
 use crate::bench::{Environment, Figure};
 use crate::catalog;
-use crate::cli::{BenchBackupArgs, BenchMetricsArgs, BenchProvisioningArgs, BenchTriggersArgs};
+use crate::cli::{BenchArgs, BenchSuite};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installer;
 use crate::provisioner::Provisioner;
@@ -63,37 +63,49 @@ impl Render for Report {
     }
 }
 
-/// `bench provisioning`; exits 1 when a target is missed.
+/// `bench`; exits 1 when a target is missed.
 ///
 /// # Errors
-/// When the benchmark's database cannot be made, or a tenant in it.
-pub async fn provisioning(ctx: &Context<'_>, args: &BenchProvisioningArgs) -> Result<Status> {
-    let tier = Arc::new(ctx.settings.config.tier(&args.tier)?.clone());
+/// When a benchmark's database or folder cannot be made, or a contender fails.
+pub async fn run(ctx: &Context<'_>, args: &BenchArgs) -> Result<Status> {
+    match args.suites.first() {
+        Some(BenchSuite::Provisioning) => provisioning(ctx, args).await,
+        Some(BenchSuite::Backup) => backup(ctx, args).await,
+        Some(BenchSuite::Metrics) => metrics(ctx, args).await,
+        Some(BenchSuite::Audit) => triggers(ctx, Subject::Audit, args).await,
+        Some(BenchSuite::Limits) => triggers(ctx, Subject::Limits, args).await,
+        _ => Err(Error::new(ErrorKind::Unsupported, "the suite is not written yet")),
+    }
+}
+
+async fn provisioning(ctx: &Context<'_>, args: &BenchArgs) -> Result<Status> {
+    let tier = Arc::new(
+        ctx.settings
+            .config
+            .tier(args.tier.as_deref().unwrap_or("enterprise"))?
+            .clone(),
+    );
     let mut at: Vec<usize> = args.at.iter().map(|&n| n as usize).collect();
     at.sort_unstable();
     let workload = Workload {
-        count: args.count as usize,
-        concurrent: args.concurrent as usize,
-        jobs: usize::from(args.jobs),
+        count: args.count.unwrap_or(50) as usize,
+        concurrent: args.concurrent.unwrap_or(100) as usize,
+        jobs: usize::from(args.jobs.unwrap_or(20)),
         tier,
         at,
     };
     in_scratch(ctx, async |scratch| measure(ctx, scratch, workload.clone()).await).await
 }
 
-/// `bench audit` and `bench limits`; exit 1 when a target is missed.
-///
-/// # Errors
-/// When the benchmark's database cannot be made, or a tenant in it.
-pub async fn triggers(ctx: &Context<'_>, subject: Subject, args: &BenchTriggersArgs) -> Result<Status> {
+async fn triggers(ctx: &Context<'_>, subject: Subject, args: &BenchArgs) -> Result<Status> {
     in_scratch(ctx, async |scratch| {
         let (provisioner, objects) = provisioner(ctx, scratch).await?;
         let suite = triggers::Suite {
             subject,
             provisioner,
             audit: ctx.settings.config.audit.of(&objects)?,
-            rounds: args.rounds as usize,
-            singles: args.singles as usize,
+            rounds: args.rounds.unwrap_or(40) as usize,
+            singles: args.singles.unwrap_or(1000) as usize,
             progress: &|text| ctx.ui.note(text),
             interrupt: ctx.interrupt,
         };
@@ -172,16 +184,12 @@ async fn measure(ctx: &Context<'_>, scratch: &Scratch, workload: Workload) -> Re
     suite.run().await
 }
 
-/// `bench backup`; exits 1 when a target is missed.
-///
-/// # Errors
-/// When the benchmark's database or folder cannot be made, or a contender fails.
-pub async fn backup(ctx: &Context<'_>, args: &BenchBackupArgs) -> Result<Status> {
+async fn backup(ctx: &Context<'_>, args: &BenchArgs) -> Result<Status> {
     let config = &ctx.settings.config;
     let workload = backup::Workload {
-        gib: args.size,
-        jobs: args.jobs,
-        rounds: args.rounds,
+        gib: args.size.unwrap_or(1.0),
+        jobs: args.jobs.unwrap_or(2),
+        rounds: u16::try_from(args.rounds.unwrap_or(1)).unwrap_or(u16::MAX),
         small: args.small.map(|n| n as usize),
     };
     if !config.backup.age_recipients.is_empty() && std::env::var_os("TENANTCTL_IDENTITY").is_none_or(|v| v.is_empty()) {
@@ -222,11 +230,7 @@ pub async fn backup(ctx: &Context<'_>, args: &BenchBackupArgs) -> Result<Status>
     .await
 }
 
-/// `bench metrics`; exits 1 when a target is missed.
-///
-/// # Errors
-/// When the benchmark's database or folder cannot be made, or a contender fails.
-pub async fn metrics(ctx: &Context<'_>, args: &BenchMetricsArgs) -> Result<Status> {
+async fn metrics(ctx: &Context<'_>, args: &BenchArgs) -> Result<Status> {
     let config = &ctx.settings.config;
     let tier = Arc::new(config.tier(&config.provisioning.default_tier)?.clone());
     let at: Vec<usize> = match args.at.is_empty() {
@@ -247,8 +251,8 @@ pub async fn metrics(ctx: &Context<'_>, args: &BenchMetricsArgs) -> Result<Statu
             tier: Arc::clone(&tier),
             workload: metrics::Workload {
                 at: at.clone(),
-                rounds: usize::from(args.rounds),
-                jobs: usize::from(args.jobs),
+                rounds: args.rounds.unwrap_or(3) as usize,
+                jobs: usize::from(args.jobs.unwrap_or(4)),
                 no_postgres_exporter: args.no_postgres_exporter,
             },
             folder: &folder,

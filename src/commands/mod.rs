@@ -11,8 +11,10 @@ pub mod init;
 pub mod list;
 pub mod metrics;
 mod passwords;
+pub mod pgbouncer;
 pub mod provision;
 pub mod restore;
+pub mod retention;
 pub mod rotate;
 pub mod secure;
 pub mod show;
@@ -23,8 +25,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::bench::triggers::Subject;
-use crate::cli::{AuditCommand, BenchCommand, Cli, Command, OutputFormat};
+use crate::cli::{AuditCommand, Cli, Command, OutputFormat};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::notify::Notifier;
@@ -172,16 +173,10 @@ pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt, critical: &mut 
         Command::Metrics(args) => until(interrupt, 2, metrics::run(&ctx, args)).await,
         Command::Audit(AuditCommand::Show(args)) => until(interrupt, 1, audit::show(&ctx, args)).await,
         Command::Audit(AuditCommand::Prune(args)) => until(interrupt, 2, audit::prune(&ctx, args)).await,
+        Command::Retention(args) => until(interrupt, 2, retention::run(&ctx, args)).await,
+        Command::Pgbouncer(args) => until(interrupt, 1, pgbouncer::run(&ctx, args)).await,
         // It has a database to drop before it ends.
-        Command::Bench(BenchCommand::Provisioning(args)) => until(interrupt, 2, bench::provisioning(&ctx, args)).await,
-        Command::Bench(BenchCommand::Audit(args)) => {
-            until(interrupt, 2, bench::triggers(&ctx, Subject::Audit, args)).await
-        }
-        Command::Bench(BenchCommand::Limits(args)) => {
-            until(interrupt, 2, bench::triggers(&ctx, Subject::Limits, args)).await
-        }
-        Command::Bench(BenchCommand::Backup(args)) => until(interrupt, 2, bench::backup(&ctx, args)).await,
-        Command::Bench(BenchCommand::Metrics(args)) => until(interrupt, 2, bench::metrics(&ctx, args)).await,
+        Command::Bench(args) => until(interrupt, 2, bench::run(&ctx, args)).await,
         Command::Demo(_) | Command::Completions(_) | Command::Man(_) => Ok(Status::Done),
     };
     // A login that was refused is not tried again for the sake of the log: servers count such attempts.

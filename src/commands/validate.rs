@@ -1,5 +1,6 @@
 //! `validate`: the proof of isolation.
 
+mod preflight;
 mod text;
 
 use std::collections::BTreeSet;
@@ -31,6 +32,9 @@ use crate::validate::{Severity, junit, sarif, suppress};
 /// Whatever is wrong before the first check: an id of a check or a tenant that does not exist, no tenant named, a
 /// suppression of a check that does not exist; then only what ends the whole run.
 pub async fn run(ctx: &Context<'_>, args: &ValidateArgs) -> Result<Status> {
+    if args.preflight || args.post_deploy {
+        return preflight::run(ctx, args).await;
+    }
     let scope = scope(args)?;
     let selection = Selection::new(args)?;
     require_known_suppressions(&ctx.settings.config)?;

@@ -41,6 +41,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0004_metrics.sql",
         sql: include_str!("../../sql/registry/0004_metrics.sql"),
     },
+    Migration {
+        version: 5,
+        name: "0005_baselines.sql",
+        sql: include_str!("../../sql/registry/0005_baselines.sql"),
+    },
 ];
 
 impl Migration {

@@ -1,0 +1,11 @@
+-- What `bench` measured when somebody said that it was to be remembered: later runs and `validate --post-deploy` compare with it.
+CREATE TABLE tenantctl.baselines (
+    baseline_id uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
+    recorded_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    -- As `bench -o json` prints them.
+    environment jsonb NOT NULL CHECK (pg_catalog.jsonb_typeof(environment) = 'object'),
+    results jsonb NOT NULL CHECK (pg_catalog.jsonb_typeof(results) = 'array'),
+    admin text NOT NULL DEFAULT session_user,
+    tool_version text NOT NULL
+);
+CREATE INDEX baselines_recorded ON tenantctl.baselines (recorded_at DESC);

@@ -1,0 +1,1 @@
+//! PgBouncer: its configuration, the lookup of tenants' passwords, its admin console.

@@ -1,0 +1,1 @@
+//! The deployment checklist: what must hold before tenants are served, and after.

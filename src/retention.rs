@@ -1,0 +1,1 @@
+//! Drops the chunks of hypertables that a tier keeps no longer.
