@@ -78,6 +78,8 @@ section! {
     pub struct AlertPolicy {
         /// Webhook or Alertmanager, `http(s)://` without a secret; none: nothing is posted.
         url: Option<String> = url::alert,
+        /// Labels of every alert, beside those that tell it from others.
+        labels: BTreeMap<String, String> = labels,
         /// Bytes of the schema against `max_schema_size_gb`.
         schema_size: Threshold = threshold,
         /// Sessions of the role against `max_connections`.
@@ -587,6 +589,26 @@ fn backup_overdue_hours(fields: &Fields<'_>, key: &'static str) -> Result<BTreeM
     }
     let hours = |(name, at): (&str, At<'_>)| Ok((name.to_owned(), at.whole(1..=HOURS_MAX)?));
     at.entries(names::metric)?.into_iter().map(hours).collect()
+}
+
+/// What an alert itself is told by.
+const OWN_LABELS: [&str; 6] = ["alertname", "severity", "database", "tenant_id", "object", "error_type"];
+
+fn labels(fields: &Fields<'_>, key: &'static str) -> Result<BTreeMap<String, String>> {
+    let label = |(name, at): (&str, At<'_>)| {
+        if OWN_LABELS.contains(&name) {
+            return Err(at
+                .refuse("is a label that alerts have by themselves")
+                .with_hint("Choose another name, such as `cluster`."));
+        }
+        Ok((name.to_owned(), at.setting()?.to_owned()))
+    };
+    fields
+        .get(key)?
+        .entries(names::metric)?
+        .into_iter()
+        .map(label)
+        .collect()
 }
 
 fn choice<T: Copy>(at: &At<'_>, text: &str, choices: &[(&str, T)]) -> Result<T> {

@@ -1,5 +1,6 @@
 //! The forms in which receivers are told: one JSON document for webhooks, Alertmanager's of its API's version 2.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
@@ -53,8 +54,17 @@ impl Moment {
     }
 }
 
+/// Whose alerts they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// `alerts.labels` of the configuration, which tell clusters apart whose databases have the same name.
+    pub labels: &'a BTreeMap<String, String>,
+}
+
 /// The document for a webhook.
-pub fn webhook(database: &str, moment: &Moment, events: &[Event]) -> Vec<u8> {
+pub fn webhook(origin: Origin<'_>, moment: &Moment, events: &[Event]) -> Vec<u8> {
     let alerts: Vec<Value> = events
         .iter()
         .map(|event| {
@@ -78,14 +88,16 @@ pub fn webhook(database: &str, moment: &Moment, events: &[Event]) -> Vec<u8> {
             alert
         })
         .collect();
-    json!({ "version": 1, "sent_at": moment.now, "database": database, "alerts": alerts })
-        .to_string()
-        .into_bytes()
+    let mut document = json!({ "version": 1, "sent_at": moment.now, "database": origin.database, "alerts": alerts });
+    if let Some(document) = document.as_object_mut().filter(|_| !origin.labels.is_empty()) {
+        document.insert("labels".into(), json!(origin.labels));
+    }
+    document.to_string().into_bytes()
 }
 
 /// The array for Alertmanager. Labels are what tells an alert from others there, so they hold nothing that changes while
 /// it goes on, the severity excepted: one that changes ends an alert and begins another.
-pub fn alertmanager(database: &str, moment: &Moment, events: &[Event]) -> Vec<u8> {
+pub fn alertmanager(origin: Origin<'_>, moment: &Moment, events: &[Event]) -> Vec<u8> {
     let alerts: Vec<Value> = events
         .iter()
         .map(|event| {
@@ -96,9 +108,12 @@ pub fn alertmanager(database: &str, moment: &Moment, events: &[Event]) -> Vec<u8
                     labels.insert(name.into(), value.into());
                 }
             };
+            for (name, value) in origin.labels {
+                label(name, Some(value));
+            }
             label("alertname", Some(&event.alert_type));
             label("severity", Some(event.severity.as_str()));
-            label("database", Some(database));
+            label("database", Some(origin.database));
             label("tenant_id", event.tenant_id.as_deref());
             match &event.error {
                 Some((_, kind)) => label("error_type", Some(kind)),
@@ -119,7 +134,7 @@ pub fn alertmanager(database: &str, moment: &Moment, events: &[Event]) -> Vec<u8
                 "annotations": annotations,
                 "startsAt": event.fired_at,
                 "endsAt": if event.resolved_at.is_some() { &moment.now } else { &moment.expires },
-                "generatorURL": format!("urn:tenantctl:{}", urn(database)),
+                "generatorURL": format!("urn:tenantctl:{}", urn(origin.database)),
             })
         })
         .collect();
@@ -170,6 +185,15 @@ fn civil(days: u64) -> (u64, u64, u64) {
 mod tests {
     use super::*;
 
+    static NONE: BTreeMap<String, String> = BTreeMap::new();
+
+    fn origin(database: &str) -> Origin<'_> {
+        Origin {
+            database,
+            labels: &NONE,
+        }
+    }
+
     fn event() -> Event {
         Event {
             key: "schema_size_limit/acme/".into(),
@@ -206,7 +230,7 @@ mod tests {
             ..event()
         };
         assert_eq!(
-            read(&webhook("app", &moment(), &[event(), resolved])),
+            read(&webhook(origin("app"), &moment(), &[event(), resolved])),
             json!({"version": 1, "sent_at": "2026-01-02T00:00:00Z", "database": "app", "alerts": [
                 {"status": "firing", "key": "schema_size_limit/acme/", "type": "schema_size_limit", "severity": "critical",
                  "tenant_id": "acme", "object": null, "message": "schema size", "value": 5_368_709_120_u64, "limit": 0.5,
@@ -219,17 +243,33 @@ mod tests {
     }
 
     #[test]
+    fn labels_of_the_configuration_tell_clusters_apart() {
+        let labels = BTreeMap::from([("cluster".to_owned(), "eu-1".to_owned())]);
+        let origin = Origin {
+            database: "app",
+            labels: &labels,
+        };
+        let alert = &read(&alertmanager(origin, &moment(), &[event()]))[0];
+        assert_eq!(alert["labels"]["cluster"], "eu-1");
+        assert_eq!(alert["labels"]["alertname"], "schema_size_limit");
+        assert_eq!(
+            read(&webhook(origin, &moment(), &[event()]))["labels"],
+            json!({"cluster": "eu-1"})
+        );
+    }
+
+    #[test]
     fn errors_carry_their_id() {
         let error = Event {
             error: Some(("4c1e".into(), "timeout")),
             ..event()
         };
-        let alert = &read(&webhook("app", &moment(), std::slice::from_ref(&error)))["alerts"][0];
+        let alert = &read(&webhook(origin("app"), &moment(), std::slice::from_ref(&error)))["alerts"][0];
         assert_eq!(
             (&alert["error_id"], &alert["error_type"]),
             (&json!("4c1e"), &json!("timeout"))
         );
-        let alert = &read(&alertmanager("app", &moment(), &[error]))[0];
+        let alert = &read(&alertmanager(origin("app"), &moment(), &[error]))[0];
         assert_eq!(alert["labels"]["error_type"], "timeout");
         assert_eq!(alert["annotations"]["error_id"], "4c1e");
     }
@@ -245,7 +285,7 @@ mod tests {
             ..event()
         };
         assert_eq!(
-            read(&alertmanager("my app", &moment(), &[event(), ended])),
+            read(&alertmanager(origin("my app"), &moment(), &[event(), ended])),
             json!([
                 {"labels": {"alertname": "schema_size_limit", "severity": "critical", "database": "my app", "tenant_id": "acme"},
                  "annotations": {"message": "schema size", "value": "5368709120", "limit": "0.5"},

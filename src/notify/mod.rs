@@ -23,7 +23,7 @@ use crate::pg::session::Session;
 use crate::tenant::TenantId;
 use deliver::Receiver;
 use ledger::{Due, Rule};
-use message::{Event, Moment};
+use message::{Event, Moment, Origin};
 
 /// Alerts in a post: some 200 KB.
 const BATCH: usize = 500;
@@ -110,6 +110,13 @@ impl Notifier {
     /// Tells alerts of a database to the receiver at the URL; to nobody without one.
     pub fn new(url: Option<String>, policy: AlertPolicy, database: String) -> Self {
         Self { url, policy, database }
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        Origin {
+            database: &self.database,
+            labels: &self.policy.labels,
+        }
     }
 
     /// Writes down what fires and what has ended, and tells what is to be told of it, in no longer than the
@@ -248,7 +255,7 @@ impl Notifier {
     fn body(&self, receiver: &Receiver, batch: &[Due], moment: &Moment) -> Vec<u8> {
         if !receiver.is_alertmanager() {
             let events: Vec<Event> = batch.iter().map(|due| due.event.clone()).collect();
-            return message::webhook(&self.database, moment, &events);
+            return message::webhook(self.origin(), moment, &events);
         }
         let mut events = Vec::with_capacity(batch.len());
         for Due { event, told_severity } in batch {
@@ -265,7 +272,7 @@ impl Notifier {
                 events.push(event.clone());
             }
         }
-        message::alertmanager(&self.database, moment, &events)
+        message::alertmanager(self.origin(), moment, &events)
     }
 
     /// Tells of a command's critical errors, in no longer than the configuration allows. They are events: none of them
@@ -289,7 +296,7 @@ impl Notifier {
         } else {
             message::webhook
         };
-        let body = form(&self.database, &moment, &events);
+        let body = form(self.origin(), &moment, &events);
         match receiver.post(vec![body], clock.end).await.pop() {
             Some(Err(failed)) => {
                 let (place, why) = (receiver.place(), failed.why);

@@ -159,6 +159,7 @@ fn sections_are_the_seeds() {
         );
     }
 
+    assert!(a.labels.is_empty());
     assert_eq!(a.backup_overdue_hours, [("any".to_owned(), 26)].into());
     assert_eq!(
         (a.failed_operations_hours, a.repeat_hours, a.expire_minutes),

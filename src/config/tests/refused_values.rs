@@ -50,6 +50,11 @@ fn impossible_numbers() {
         "",
     );
     refused(
+        "alerts: {labels: {severity: low}}",
+        "1:29: alerts.labels.severity: is a label that alerts have by themselves",
+        "Choose another name, such as `cluster`.",
+    );
+    refused(
         "retention_days: {weekly: 0}",
         "1:26: retention_days.weekly: expected a whole number from 1 to 36500, found 0",
         "",
