@@ -11,12 +11,12 @@ use serde::Deserialize;
 use tokio::process::Command;
 use tokio_postgres::types::Type;
 
-use super::folder::{self, Folder};
+use super::folder;
 use super::program::{self, Cost};
-use super::{Figure, median};
+use super::stage::in_path;
+use super::{Figure, Measured, Stage, median};
 use crate::backup::pg_dump::PgDump;
 use crate::error::{Error, ErrorKind, Result};
-use crate::interrupt::Interrupt;
 use crate::pg::session::{Session, column};
 use crate::pg::sql::Sql;
 use crate::provisioner::{Provisioned, Provisioner, Request};
@@ -87,29 +87,18 @@ pub struct Workload {
 
 /// A running suite.
 pub struct Suite<'a> {
-    /// Makes tenants in the scratch database, audited as the configuration says.
-    pub provisioner: Provisioner,
+    /// Where it runs; contenders write into its folder.
+    pub stage: &'a Stage<'a>,
     /// The tier of small tenants.
     pub tier: Arc<Tier>,
     /// What to run.
     pub workload: Workload,
     /// What to compare with.
     pub targets: Targets,
-    /// Where contenders write.
-    pub folder: &'a Folder,
-    /// The file of the configuration, where it is not the built-in one.
-    pub config: Option<PathBuf>,
-    /// Told how far the suite is.
-    pub progress: &'a (dyn Fn(&str) + Sync),
-    /// Told what is left out.
-    pub warn: &'a (dyn Fn(&str) + Sync),
-    /// Ends the suite early.
-    pub interrupt: &'a Interrupt,
 }
 
 /// The programs that are measured, and how they reach the server.
 struct Programs {
-    tenantctl: PathBuf,
     pg_dump: PathBuf,
     pg_restore: PathBuf,
     /// None: not installed.
@@ -175,8 +164,8 @@ impl Suite<'_> {
     ///
     /// # Errors
     /// A contender that fails, rows that are not there after a restore, too little room, an interrupt.
-    pub async fn run(&self) -> Result<Vec<Figure>> {
-        let session = self.provisioner.connector.connect().await?;
+    pub async fn run(&self) -> Result<Measured> {
+        let session = self.stage.provisioner.connector.connect().await?;
         self.require_room(&session).await?;
         let programs = self.programs(&session).await?;
         let mut figures = Vec::new();
@@ -186,7 +175,7 @@ impl Suite<'_> {
         if let Some(count) = self.workload.small {
             self.small(&session, &programs, count, &mut figures).await?;
         }
-        Ok(figures)
+        Ok(figures.into())
     }
 
     async fn programs(&self, session: &Session) -> Result<Programs> {
@@ -202,7 +191,7 @@ impl Suite<'_> {
         }
         let zstd = in_path("zstd");
         if zstd.is_none() && self.workload.gib > 0.0 {
-            (self.warn)(
+            (self.stage.warn)(
                 "the program zstd is not installed: `pg_dump -Fc -Z0 | zstd -3` is left out, and with it two targets",
             );
         }
@@ -216,8 +205,6 @@ impl Suite<'_> {
             )
             .await?;
         Ok(Programs {
-            tenantctl: std::env::current_exe()
-                .map_err(|e| Error::new(ErrorKind::Unknown, "cannot find the program itself").with_cause(e))?,
             pg_dump,
             pg_restore,
             zstd,
@@ -229,19 +216,19 @@ impl Suite<'_> {
     /// The server's folder is only looked at where it can be seen and the login may know it.
     async fn require_room(&self, session: &Session) -> Result<()> {
         let size = self.workload.gib * f64::from(1 << 30);
-        let mut needs = vec![(self.folder.path().to_owned(), size * FOLDER_SIZES)];
+        let mut needs = vec![(self.stage.folder.path().to_owned(), size * FOLDER_SIZES)];
         let sql = Sql::new("SELECT setting FROM pg_catalog.pg_settings WHERE name = 'data_directory'");
         let row = session
             .query_opt(&sql, &[], "ask where the server keeps its data")
             .await?;
-        let local = self.provisioner.connector.info().hosts[session.host()]
+        let local = self.stage.provisioner.connector.info().hosts[session.host()]
             .socket_dir()
             .is_some();
         match row.map(|row| column::<String>(&row, "setting")).transpose()? {
             Some(dir) if local && Path::new(&dir).exists() => needs.push((dir.into(), size * SERVER_SIZES)),
-            _ => {
-                (self.progress)("the server's disk cannot be looked at from here; it needs six times the tenant's size")
-            }
+            _ => (self.stage.progress)(
+                "the server's disk cannot be looked at from here; it needs six times the tenant's size",
+            ),
         }
         let looked: Vec<_> = tokio::task::spawn_blocking(move || {
             needs
@@ -279,7 +266,7 @@ impl Suite<'_> {
 
     async fn large(&self, session: &Session, programs: &Programs, figures: &mut Vec<Figure>) -> Result<()> {
         let gib = self.workload.gib;
-        (self.progress)(&format!("making a tenant of {gib} GiB"));
+        (self.stage.progress)(&format!("making a tenant of {gib} GiB"));
         let unlimited = Tier {
             key: "bench".into(),
             name: "bench".into(),
@@ -296,7 +283,7 @@ impl Suite<'_> {
         // No audit: its log would be most of the data.
         let provisioner = Provisioner {
             audit: Arc::new(Audit::new()),
-            ..self.provisioner.clone()
+            ..self.stage.provisioner.clone()
         };
         let request = Request {
             id: "bench-large".parse()?,
@@ -312,6 +299,7 @@ impl Suite<'_> {
         self.fill(session, &[&tenant], volume).await?;
         vacuum(session).await?;
         let tables: Vec<String> = self
+            .stage
             .provisioner
             .template
             .modules
@@ -328,7 +316,7 @@ impl Suite<'_> {
         let size = size_of_tables(session, tenant.schema_name.as_str()).await?;
         let mut large = Large::default();
         for round in 0..usize::from(self.workload.rounds) {
-            (self.progress)(&format!("round {} of {}", round + 1, self.workload.rounds));
+            (self.stage.progress)(&format!("round {} of {}", round + 1, self.workload.rounds));
             self.round(&subject, round, &mut large).await?;
         }
         self.judge(&large, size as f64 / f64::from(1 << 30), figures);
@@ -338,7 +326,7 @@ impl Suite<'_> {
     /// Every contender once, its backup removed when it was restored.
     async fn round(&self, subject: &Subject<'_>, round: usize, large: &mut Large) -> Result<()> {
         for i in 0..3 {
-            self.uninterrupted()?;
+            self.stage.uninterrupted()?;
             checkpoint(subject.session).await;
             match (round + i) % 3 {
                 0 => self.ours(subject, large).await?,
@@ -352,9 +340,9 @@ impl Suite<'_> {
     async fn ours(&self, subject: &Subject<'_>, large: &mut Large) -> Result<()> {
         let (programs, jobs) = (subject.programs, self.workload.jobs.to_string());
         let id = subject.tenant.tenant_id.as_str();
-        let store = self.folder.path().join("store");
-        let printed = self.folder.path().join("printed.json");
-        (self.progress)("  tenantctl backup");
+        let store = self.stage.folder.path().join("store");
+        let printed = self.stage.folder.path().join("printed.json");
+        (self.stage.progress)("  tenantctl backup");
         let mut backup = self.tenantctl(programs, &["-o", "json", "backup", "--jobs", &jobs, id])?;
         backup.stdout(create(&printed)?);
         let cost = self.measure("tenantctl backup", vec![backup]).await?;
@@ -364,7 +352,7 @@ impl Suite<'_> {
             .map_err(|e| Error::new(ErrorKind::Unknown, "tenantctl backup printed something else").with_cause(e))?;
         let backup = made.backups.first().map(|b| b.backup_id.clone()).unwrap_or_default();
         checkpoint(subject.session).await;
-        (self.progress)("  tenantctl restore");
+        (self.stage.progress)("  tenantctl restore");
         let restore = self.tenantctl(programs, &["restore", id, "--backup", &backup, "--jobs", &jobs])?;
         let cost = self.measure("tenantctl restore", vec![restore]).await?;
         large.restore.add(cost, 0);
@@ -377,8 +365,8 @@ impl Suite<'_> {
     }
 
     async fn seed(&self, subject: &Subject<'_>, large: &mut Large) -> Result<()> {
-        let dump = self.folder.path().join("seed.dump");
-        (self.progress)("  pg_dump -Fc --compress=9");
+        let dump = self.stage.folder.path().join("seed.dump");
+        (self.stage.progress)("  pg_dump -Fc --compress=9");
         let mut command = self.pg_dump(subject.programs, subject.tenant);
         command.args(["--compress=9", "--verbose"]).arg("--file").arg(&dump);
         let cost = self.measure("pg_dump", vec![command]).await?;
@@ -393,8 +381,8 @@ impl Suite<'_> {
         let Some(zstd) = &subject.programs.zstd else {
             return Ok(());
         };
-        let dump = self.folder.path().join("pipe.dump.zst");
-        (self.progress)("  pg_dump -Fc -Z0 | zstd -3");
+        let dump = self.stage.folder.path().join("pipe.dump.zst");
+        (self.stage.progress)("  pg_dump -Fc -Z0 | zstd -3");
         let mut command = self.pg_dump(subject.programs, subject.tenant);
         command.arg("--compress=0");
         let mut packer = Command::new(zstd);
@@ -407,16 +395,17 @@ impl Suite<'_> {
     /// The tenant's schema steps aside meanwhile, so that the copy can have its name.
     async fn pg_restore(&self, subject: &Subject<'_>, dump: &Path) -> Result<Cost> {
         let jobs = self.workload.jobs;
-        (self.progress)(&format!("  pg_restore -j{jobs}"));
+        (self.stage.progress)(&format!("  pg_restore -j{jobs}"));
         let (session, schema) = (subject.session, subject.tenant.schema_name.as_str());
         let doing = "make room for pg_restore";
         let rename = |from: &str, to: &str| Sql::new("ALTER SCHEMA ").ident(from).text(" RENAME TO ").ident(to);
         session.batch(&rename(schema, "bench_aside"), doing).await?;
-        let mut command = self.postgres(&subject.programs.pg_restore, subject.programs);
+        let mut command = self.stage.program(&subject.programs.pg_restore, subject.programs.host);
         command
+            .stdout(std::process::Stdio::null())
             .args(["--no-owner", "--no-privileges", "--exit-on-error", "--no-password"])
             .arg(format!("--jobs={jobs}"))
-            .arg(format!("--dbname={}", self.provisioner.connector.info().dbname))
+            .arg(format!("--dbname={}", self.stage.provisioner.connector.info().dbname))
             .arg(dump);
         let cost = self.measure("pg_restore", vec![command]).await?;
         self.compare(subject, "pg_restore").await?;
@@ -436,7 +425,7 @@ impl Suite<'_> {
         let jobs = self.workload.jobs;
         let (seed, pipe) = ("pg_dump -Fc --compress=9", "pg_dump -Fc -Z0 | zstd -3");
         let mut push = |metric: String, unit: &'static str, value: f64, target: Option<f64>| {
-            figures.push(Figure::new(SUITE, metric, unit, value, target));
+            figures.push(figure(metric, unit, value, target));
         };
         let mb = |bytes: u64| bytes as f64 / 1e6;
         push("tables of the tenant".into(), "GiB", gib, None);
@@ -504,7 +493,7 @@ impl Suite<'_> {
         };
         let few = self.one_small(programs, &first).await?;
         let mut push = |metric: String, unit: &'static str, value: f64, target: Option<f64>| {
-            figures.push(Figure::new(SUITE, metric, unit, value, target));
+            figures.push(figure(metric, unit, value, target));
         };
         push(format!("one small tenant among {FEW}"), "s", few.0, None);
         push(format!("pg_dump of it among {FEW}"), "s", few.1, None);
@@ -512,11 +501,11 @@ impl Suite<'_> {
         let more = self.make(tenants.len(), many).await?;
         self.fill_small(session, &more).await?;
         tenants.extend(more);
-        (self.progress)(&format!("backup of all {} small tenants", tenants.len()));
+        (self.stage.progress)(&format!("backup of all {} small tenants", tenants.len()));
         let jobs = self.workload.jobs.to_string();
         let all = self.tenantctl(programs, &["backup", "--all", "--jobs", &jobs])?;
         let cost = self.measure("tenantctl backup --all", vec![all]).await?;
-        remove(&self.folder.path().join("store"))?;
+        remove(&self.stage.folder.path().join("store"))?;
         let target = MANY_S * tenants.len() as f64 / MANY as f64;
         push(
             format!("backup of all {} small tenants", tenants.len()),
@@ -555,18 +544,18 @@ impl Suite<'_> {
 
     /// Median seconds of a backup by tenantctl and by pg_dump, in turn.
     async fn one_small(&self, programs: &Programs, tenant: &Provisioned) -> Result<(f64, f64)> {
-        (self.progress)(&format!("one small tenant, {SMALL_ROUNDS} times"));
-        let dump = self.folder.path().join("small.dump");
+        (self.stage.progress)(&format!("one small tenant, {SMALL_ROUNDS} times"));
+        let dump = self.stage.folder.path().join("small.dump");
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..SMALL_ROUNDS {
-            self.uninterrupted()?;
+            self.stage.uninterrupted()?;
             let backup = self.tenantctl(programs, &["backup", tenant.tenant_id.as_str()])?;
             ours.push(self.measure("tenantctl backup", vec![backup]).await?.seconds);
             let mut command = self.pg_dump(programs, tenant);
             command.arg("--compress=9").arg("--file").arg(&dump);
             theirs.push(self.measure("pg_dump", vec![command]).await?.seconds);
         }
-        remove(&self.folder.path().join("store"))?;
+        remove(&self.stage.folder.path().join("store"))?;
         remove(&dump)?;
         Ok((median(&ours), median(&theirs)))
     }
@@ -574,7 +563,7 @@ impl Suite<'_> {
     /// Makes small tenants up to a number.
     async fn make(&self, from: usize, to: usize) -> Result<Vec<Provisioned>> {
         if to > from {
-            (self.progress)(&format!("making small tenants, from {from} to {to}"));
+            (self.stage.progress)(&format!("making small tenants, from {from} to {to}"));
         }
         let requests = (from..to)
             .map(|no| {
@@ -584,12 +573,15 @@ impl Suite<'_> {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        let mut results = self.provisioner.provision_many(requests, 4, None, self.interrupt);
+        let mut results = self
+            .stage
+            .provisioner
+            .provision_many(requests, 4, None, self.stage.interrupt);
         let mut made = Vec::new();
         while let Some((_, result)) = results.recv().await {
             made.push(result?);
         }
-        self.uninterrupted()?;
+        self.stage.uninterrupted()?;
         Ok(made)
     }
 
@@ -605,7 +597,7 @@ impl Suite<'_> {
     /// As the owner, whose policy shows it all rows whatever the login is.
     async fn fill(&self, session: &Session, tenants: &[&Provisioned], volume: Volume) -> Result<()> {
         for tenant in tenants {
-            self.uninterrupted()?;
+            self.stage.uninterrupted()?;
             let sql = Sql::new("BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL ROLE ")
                 .ident(OWNER_ROLE)
                 .text("; SET LOCAL row_security = on; SET LOCAL search_path = ")
@@ -643,53 +635,28 @@ impl Suite<'_> {
     }
 
     async fn measure(&self, what: &str, commands: Vec<Command>) -> Result<Cost> {
-        program::run(what, commands, &self.folder.path().join("complaints")).await
-    }
-
-    fn uninterrupted(&self) -> Result<()> {
-        if self.interrupt.requested() {
-            return Err(Error::interrupted());
-        }
-        Ok(())
-    }
-
-    /// A program that gets the connection by environment, and nothing else of the kind.
-    fn postgres(&self, path: &Path, programs: &Programs) -> Command {
-        let mut command = Command::new(path);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("PG") {
-                command.env_remove(name);
-            }
-        }
-        command
-            .env_remove("DATABASE_URL")
-            .envs(self.provisioner.connector.info().libpq_environment(programs.host));
-        command.stdout(std::process::Stdio::null());
-        command
+        program::run(what, commands, &self.stage.folder.path().join("complaints")).await
     }
 
     /// tenantctl with the configuration of this run; the store is its own.
     fn tenantctl(&self, programs: &Programs, args: &[&str]) -> Result<Command> {
-        let mut command = self.postgres(&programs.tenantctl, programs);
-        let store = self.folder.path().join("store");
+        let store = self.stage.folder.path().join("store");
         let store = store.to_str().ok_or_else(|| {
             Error::new(ErrorKind::Store, "the path of the folder is not Unicode")
                 .with_hint("--folder names another one.")
         })?;
+        let mut command = self.stage.tenantctl(programs.host, args)?;
         command
-            .args(["--quiet", "--no-progress"])
-            .args(args)
-            .env("TENANTCTL_STORE", format!("file://{store}"));
-        if let Some(config) = &self.config {
-            command.arg("--config").arg(config);
-        }
+            .env("TENANTCTL_STORE", format!("file://{store}"))
+            .stdout(std::process::Stdio::null());
         Ok(command)
     }
 
     /// The seed's pg_dump, to which the caller adds compression and file.
     fn pg_dump(&self, programs: &Programs, tenant: &Provisioned) -> Command {
-        let mut command = self.postgres(&programs.pg_dump, programs);
+        let mut command = self.stage.program(&programs.pg_dump, programs.host);
         command
+            .stdout(std::process::Stdio::null())
             .args(["--format=custom", "--no-owner", "--no-privileges", "--no-password"])
             .arg(format!("--schema={}", tenant.schema_name));
         if !programs.bypasses {
@@ -697,6 +664,20 @@ impl Suite<'_> {
         }
         command
     }
+}
+
+/// A figure of this suite; pg_dump's and pg_restore's own are no merit of ours.
+fn figure(metric: String, unit: &'static str, value: f64, target: Option<f64>) -> Figure {
+    let others = [
+        "pg_dump",
+        "pg_restore",
+        "stored by ",
+        "peak memory of pg_",
+        "tables of ",
+    ];
+    let of_others = others.iter().any(|start| metric.starts_with(start));
+    let figure = Figure::new(SUITE, metric, unit, value, target);
+    if of_others { figure.of_others() } else { figure }
 }
 
 /// How much data a tenant gets.
@@ -752,12 +733,6 @@ WHERE c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspn
             .await?,
         "bytes",
     )
-}
-
-fn in_path(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?)
-        .map(|dir| dir.join(name))
-        .find(|path| path.is_file())
 }
 
 fn create(path: &Path) -> Result<std::fs::File> {

@@ -3,7 +3,7 @@
 //! Both are programs of their own and are scraped in turn. The other one has no notion of a tenant: it is given the
 //! statistics and sizes of each table, from which somebody could add tenants up.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
-use super::folder::Folder;
 use super::program;
-use super::{Figure, median};
+use super::stage::{in_path, unconnected};
+use super::{Figure, Stage, median};
 use crate::error::{Error, ErrorKind, Result};
-use crate::interrupt::Interrupt;
-use crate::pg::session::Connector;
 
 const SUITE: &str = "metrics";
 /// The name of the other exporter's program on Debian.
@@ -37,8 +35,8 @@ const ANSWER: Duration = Duration::from_secs(120);
 
 /// A running suite.
 pub struct Suite<'a> {
-    /// How to reach the database that is measured.
-    pub connector: &'a Connector,
+    /// Where it runs, with tenants in the database.
+    pub stage: &'a Stage<'a>,
     /// Which of its hosts.
     pub host: usize,
     /// How many tenants it has.
@@ -49,16 +47,6 @@ pub struct Suite<'a> {
     pub jobs: usize,
     /// Whether the other one is left out.
     pub alone: bool,
-    /// Where logs go.
-    pub folder: &'a Folder,
-    /// The file of the configuration, where it is not the built-in one.
-    pub config: Option<PathBuf>,
-    /// Told how far the suite is.
-    pub progress: &'a (dyn Fn(&str) + Sync),
-    /// Told what is left out.
-    pub warn: &'a (dyn Fn(&str) + Sync),
-    /// Ends the suite early.
-    pub interrupt: &'a Interrupt,
 }
 
 /// An exporter that runs; it ends with this value.
@@ -85,7 +73,7 @@ impl Suite<'_> {
         let mut ours = self.ours().await?;
         let mut other = self.other().await?;
         let n = self.tenants;
-        (self.progress)(&format!("first scrapes at {n} tenants"));
+        self.stage.progress(format!("first scrapes at {n} tenants"));
         let sizes = |text: &str, start: &str| text.lines().filter(|l| l.starts_with(start)).count() >= n;
         ours.until(|text| sizes(text, "tenant_schema_size_bytes{tenant_id=\""))
             .await?;
@@ -94,10 +82,9 @@ impl Suite<'_> {
         }
         let (mut our_scrapes, mut other_scrapes) = (Scrapes::default(), Scrapes::default());
         for round in 0..self.rounds {
-            if self.interrupt.requested() {
-                return Err(Error::interrupted());
-            }
-            (self.progress)(&format!("scrapes, round {} of {}", round + 1, self.rounds));
+            self.stage.uninterrupted()?;
+            self.stage
+                .progress(format!("scrapes, round {} of {}", round + 1, self.rounds));
             // Whoever comes second finds the catalog in memory.
             if round % 2 == 0 {
                 ours.scrape_into(&mut our_scrapes).await?;
@@ -121,13 +108,10 @@ impl Suite<'_> {
     fn judge(&self, ours: &Scrapes, other: Option<&Scrapes>, figures: &mut Vec<Figure>) {
         let n = self.tenants;
         let mut figure = |what: &str, unit, value, target| {
-            figures.push(Figure::new(
-                SUITE,
-                format!("{what} at {n} tenants"),
-                unit,
-                value,
-                target,
-            ));
+            let figure = Figure::new(SUITE, format!("{what} at {n} tenants"), unit, value, target);
+            // How many series there are is no merit in itself.
+            let ours = what.starts_with("exporter") && (unit != "series" || target.is_some());
+            figures.push(if ours { figure } else { figure.of_others() });
         };
         let series = |text: &str| text.lines().filter(|l| !l.starts_with('#')).count() as f64;
         let each = |text: &str, label: &str| {
@@ -185,20 +169,14 @@ impl Suite<'_> {
     }
 
     async fn ours(&self) -> Result<Exporter> {
-        let program = std::env::current_exe()
-            .map_err(|e| Error::new(ErrorKind::Unknown, "cannot find the program itself").with_cause(e))?;
         let port = free_port().await?;
-        let mut command = without_postgres(&program);
+        // Every scrape measures.
+        let mut command = self
+            .stage
+            .tenantctl(self.host, &["metrics", "serve", "--no-notify", "--every", "0"])?;
         command
-            .args(["--quiet", "--no-progress", "metrics", "serve", "--no-notify"])
-            // Every scrape measures.
-            .args(["--every", "0"])
             .arg(format!("--listen=127.0.0.1:{port}"))
-            .arg(format!("--jobs={}", self.jobs))
-            .envs(self.connector.info().libpq_environment(self.host));
-        if let Some(config) = &self.config {
-            command.arg("--config").arg(config);
-        }
+            .arg(format!("--jobs={}", self.jobs));
         self.start("tenantctl metrics serve", command, port)
     }
 
@@ -208,16 +186,16 @@ impl Suite<'_> {
             return Ok(None);
         }
         let Some(program) = in_path(OTHER) else {
-            (self.warn)(&format!(
+            self.stage.warn(format!(
                 "the program {OTHER} is not installed: it is left out, and with it a target"
             ));
             return Ok(None);
         };
-        let queries = self.folder.path().join("postgres_exporter.yaml");
+        let queries = self.stage.folder.path().join("postgres_exporter.yaml");
         std::fs::write(&queries, QUERIES)
             .map_err(|e| Error::new(ErrorKind::Store, format!("cannot write {}", queries.display())).with_cause(e))?;
         let port = free_port().await?;
-        let mut command = without_postgres(&program);
+        let mut command = unconnected(&program);
         command
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .arg("--extend.query-path")
@@ -229,11 +207,11 @@ impl Suite<'_> {
     /// The connection as a URL: of libpq's other form it reads only part, and gives up at quotes. Its driver knows some of the
     /// parameters.
     fn data_source(&self) -> String {
-        let spec = &self.connector.info().hosts[self.host];
+        let spec = &self.stage.provisioner.connector.info().hosts[self.host];
         let encoded = |value: &str| utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
         let (mut login, mut database, mut parameters) = (String::new(), String::new(), Vec::new());
         let mut secret = None;
-        for (name, value) in self.connector.info().libpq_environment(self.host) {
+        for (name, value) in self.stage.provisioner.connector.info().libpq_environment(self.host) {
             let value = value.to_string_lossy();
             let mut add = |key: &str, value: &str| parameters.push(format!("{key}={}", encoded(value)));
             match name {
@@ -263,7 +241,7 @@ impl Suite<'_> {
 
     fn start(&self, name: &'static str, mut command: Command, port: u16) -> Result<Exporter> {
         let failed = |e: std::io::Error| Error::new(ErrorKind::Unknown, format!("cannot start {name}")).with_cause(e);
-        let log = self.folder.path().join(format!("exporter-{port}.log"));
+        let log = self.stage.folder.path().join(format!("exporter-{port}.log"));
         let complaints = std::fs::File::create(&log).map_err(failed)?;
         let child = command
             .stdin(Stdio::null())
@@ -334,28 +312,9 @@ impl Exporter {
     }
 }
 
-/// A program that inherits no connection.
-fn without_postgres(program: &Path) -> Command {
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        let name_text = name.to_string_lossy();
-        if name_text.starts_with("PG") || name_text.starts_with("DATA_SOURCE") {
-            command.env_remove(&name);
-        }
-    }
-    command.env_remove("DATABASE_URL");
-    command
-}
-
 async fn free_port() -> Result<u16> {
     let port = async { TcpListener::bind("127.0.0.1:0").await?.local_addr() };
     port.await
         .map(|address| address.port())
         .map_err(|e| Error::new(ErrorKind::Unknown, "cannot find a free port").with_cause(e))
-}
-
-fn in_path(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?)
-        .map(|dir| dir.join(name))
-        .find(|path| path.is_file())
 }

@@ -8,21 +8,17 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::process::Command;
-
-use super::folder::Folder;
-use super::{Figure, exporter, median, program};
+use super::{Curve, Figure, Line, Measured, Point, Stage, exporter, median, program};
 use crate::catalog::tenants;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fleet::{self, Work};
-use crate::interrupt::Interrupt;
 use crate::metrics::collect::{Options, Sizes, collect};
 use crate::pg::session::{Connector, Session};
 use crate::pg::sql::Sql;
-use crate::provisioner::{Provisioner, Request};
 use crate::tenant::{SchemaName, TenantId, Tier};
 
 const SUITE: &str = "metrics";
+const SUM: &str = "sum(pg_total_relation_size) by schema";
 /// `metrics --all` with exact sizes against the plain query.
 const EXACT_RATIO: f64 = 0.7;
 /// `metrics --all --sizes estimate`, in seconds.
@@ -51,22 +47,12 @@ pub struct Workload {
 
 /// A running suite.
 pub struct Suite<'a> {
-    /// Makes tenants in the scratch database.
-    pub provisioner: Provisioner,
+    /// Where it runs.
+    pub stage: &'a Stage<'a>,
     /// Their tier.
     pub tier: Arc<Tier>,
     /// What to run.
     pub workload: Workload,
-    /// Where logs go.
-    pub folder: &'a Folder,
-    /// The file of the configuration, where it is not the built-in one.
-    pub config: Option<PathBuf>,
-    /// Told how far the suite is.
-    pub progress: &'a (dyn Fn(&str) + Sync),
-    /// Told what is left out.
-    pub warn: &'a (dyn Fn(&str) + Sync),
-    /// Ends the suite early.
-    pub interrupt: &'a Interrupt,
 }
 
 /// One of those that take turns.
@@ -89,13 +75,28 @@ const CONTENDERS: [Contender; 4] = [
     Contender::Estimate,
 ];
 
+impl Contender {
+    fn line(self) -> Line {
+        let name = match self {
+            Self::Grouped => SUM,
+            Self::Exact => "metrics --all",
+            Self::Functions => "metrics --all by size functions",
+            Self::Estimate => "metrics --all --sizes estimate",
+        };
+        Line {
+            name: name.to_owned(),
+            points: Vec::new(),
+        }
+    }
+}
+
 impl Suite<'_> {
     /// Runs the suite.
     ///
     /// # Errors
     /// When a tenant cannot be made or a contender fails; an interrupt.
-    pub async fn run(&self) -> Result<Vec<Figure>> {
-        let session = self.provisioner.connector.connect().await?;
+    pub async fn run(&self) -> Result<Measured> {
+        let session = self.stage.provisioner.connector.connect().await?;
         let host = session.host();
         drop(session);
         let mut stops = self.workload.at.clone();
@@ -109,17 +110,31 @@ impl Suite<'_> {
             stops.sort_unstable();
         }
         let mut figures = Vec::new();
+        let mut lines = CONTENDERS.map(Contender::line);
         let mut made = 0;
         for stop in stops {
             made = self.fill(made, stop).await?;
             if self.workload.at.contains(&stop) {
-                self.compare(stop, host, &mut figures).await?;
+                let took = self.compare(stop, host, &mut figures).await?;
+                for (line, seconds) in lines.iter_mut().zip(took) {
+                    line.points.push(Point::measured(stop as f64, seconds));
+                }
             }
             if stop == compared_at {
                 figures.extend(self.exporters(stop, host).await?);
             }
         }
-        Ok(figures)
+        let mut measured = Measured::from(figures);
+        if lines[0].points.len() > 1 {
+            measured.curves.push(Curve {
+                suite: SUITE,
+                name: "sizes of all tenants".into(),
+                x: "tenants",
+                unit: "s",
+                lines: lines.into(),
+            });
+        }
+        Ok(measured)
     }
 
     /// Makes tenants until there are so many, each with a few rows.
@@ -127,27 +142,27 @@ impl Suite<'_> {
         if size <= made {
             return Ok(made);
         }
-        (self.progress)(&format!("filling the database from {made} to {size} tenants"));
-        let request = || -> Result<Request> {
-            Ok(Request {
-                id: format!("bench-{}", crate::pg::password::random_hex(8)).parse()?,
-                tier: Arc::clone(&self.tier),
-            })
-        };
-        let requests = (made..size).map(|_| request()).collect::<Result<Vec<_>>>()?;
+        self.stage
+            .progress(format!("filling the database from {made} to {size} tenants"));
+        let requests = (made..size)
+            .map(|_| self.stage.request(&self.tier))
+            .collect::<Result<Vec<_>>>()?;
         let jobs = self.workload.jobs;
-        let mut results = self.provisioner.provision_many(requests, jobs, None, self.interrupt);
+        let mut results = self
+            .stage
+            .provisioner
+            .provision_many(requests, jobs, None, self.stage.interrupt);
         let mut new = Vec::with_capacity(size - made);
         while let Some((id, result)) = results.recv().await {
             let tenant = result?;
             new.push((id, SchemaName::from_registry(tenant.schema_name.as_str())?));
             if new.len() % 1000 == 0 {
-                (self.progress)(&format!("{} of {} made", new.len(), size - made));
+                self.stage.progress(format!("{} of {} made", new.len(), size - made));
             }
         }
-        let rows = Rows(self.provisioner.connector.clone());
+        let rows = Rows(self.stage.provisioner.connector.clone());
         let mut filled = 0;
-        let mut results = fleet::many(rows, new, jobs, self.interrupt);
+        let mut results = fleet::many(rows, new, jobs, self.stage.interrupt);
         while let Some((_, result)) = results.recv().await {
             result?;
             filled += 1;
@@ -158,19 +173,17 @@ impl Suite<'_> {
         Ok(size)
     }
 
-    async fn compare(&self, tenants: usize, host: usize, figures: &mut Vec<Figure>) -> Result<()> {
+    async fn compare(&self, tenants: usize, host: usize, figures: &mut Vec<Figure>) -> Result<[f64; 4]> {
         let mut seconds: [Vec<f64>; 4] = Default::default();
         let mut peak = None;
         for round in 0..self.workload.rounds {
-            (self.progress)(&format!(
+            self.stage.progress(format!(
                 "{tenants} tenants, round {} of {}",
                 round + 1,
                 self.workload.rounds
             ));
             for turn in 0..CONTENDERS.len() {
-                if self.interrupt.requested() {
-                    return Err(Error::interrupted());
-                }
+                self.stage.uninterrupted()?;
                 let which = (round + turn) % CONTENDERS.len();
                 let took = match CONTENDERS[which] {
                     Contender::Grouped => self.grouped(tenants).await?,
@@ -187,15 +200,10 @@ impl Suite<'_> {
         let [grouped, exact, functions, estimate] = seconds.map(|values| median(&values));
         let target = |value: f64| (tenants >= TARGET_AT).then_some(value);
         let mut figure = |what: &str, unit, value, target| {
-            figures.push(Figure::new(
-                SUITE,
-                format!("{what} at {tenants} tenants"),
-                unit,
-                value,
-                target,
-            ));
+            let figure = Figure::new(SUITE, format!("{what} at {tenants} tenants"), unit, value, target);
+            figures.push(if what == SUM { figure.of_others() } else { figure });
         };
-        figure("sum(pg_total_relation_size) by schema", "s", grouped, None);
+        figure(SUM, "s", grouped, None);
         figure("metrics --all", "s", exact, None);
         figure("metrics --all by size functions", "s", functions, None);
         // A promise for up to so many tenants; more take longer.
@@ -208,13 +216,13 @@ impl Suite<'_> {
             let limit = (tenants <= TARGET_AT).then_some(MEMORY_MB);
             figure("metrics --all: peak memory", "MB", peak as f64 / 1e6, limit);
         }
-        Ok(())
+        Ok([grouped, exact, functions, estimate])
     }
 
     /// The plain query, on a session of its own.
     async fn grouped(&self, tenants: usize) -> Result<Duration> {
         let started = Instant::now();
-        let session = self.provisioner.connector.connect().await?;
+        let session = self.stage.provisioner.connector.connect().await?;
         // In its favour: compiling this query takes longer than it gains. Its time is not limited.
         let quick = Sql::new("SET jit = off; SET statement_timeout = 0");
         session.batch(&quick, "prepare the session").await?;
@@ -238,7 +246,7 @@ impl Suite<'_> {
             failed_operations_hours: 24,
         };
         let started = Instant::now();
-        let connector = &self.provisioner.connector;
+        let connector = &self.stage.provisioner.connector;
         let session = connector.connect().await?;
         let all = tenants::list(&session, None).await?;
         let fleet = collect(connector, &session, &all, &options).await?;
@@ -252,27 +260,18 @@ impl Suite<'_> {
     async fn program(&self, contender: Contender, tenants: usize, host: usize) -> Result<(Duration, Option<u64>)> {
         let failed = |cause: String| Error::new(ErrorKind::Unknown, "metrics --all failed").with_cause(cause);
         let (json, log) = (
-            self.folder.path().join("metrics.json"),
-            self.folder.path().join("metrics.log"),
+            self.stage.folder.path().join("metrics.json"),
+            self.stage.folder.path().join("metrics.log"),
         );
         let create = |path: &PathBuf| {
             std::fs::File::create(path)
                 .map_err(|e| Error::new(ErrorKind::Store, format!("cannot write {}", path.display())).with_cause(e))
         };
-        let tenantctl = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
-        let mut command = Command::new(&tenantctl);
-        for (name, _) in std::env::vars_os() {
-            // Neither our server nor others are told of this database's figures.
-            let text = name.to_string_lossy();
-            if text.starts_with("PG") || text.starts_with("TENANTCTL_") {
-                command.env_remove(&name);
-            }
-        }
+        let mut command = self.stage.tenantctl(
+            host,
+            &["--output=json", "metrics", "--all", "--no-business", "--no-notify"],
+        )?;
         command
-            .env_remove("DATABASE_URL")
-            .envs(self.provisioner.connector.info().libpq_environment(host))
-            .args(["--quiet", "--no-progress", "--output=json", "metrics", "--all"])
-            .args(["--no-business", "--no-notify"])
             .arg(format!("--jobs={}", self.workload.jobs.min(100)))
             .stdin(Stdio::null())
             .stdout(create(&json)?)
@@ -285,9 +284,6 @@ impl Suite<'_> {
             }
             _ => "\"size_source\": \"exact\"",
         };
-        if let Some(config) = &self.config {
-            command.arg("--config").arg(config);
-        }
         let started = Instant::now();
         let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
         let mut peak = None;
@@ -313,17 +309,12 @@ impl Suite<'_> {
     /// Our exporter and the other one, on the database as it is now.
     async fn exporters(&self, tenants: usize, host: usize) -> Result<Vec<Figure>> {
         let suite = exporter::Suite {
-            connector: &self.provisioner.connector,
+            stage: self.stage,
             host,
             tenants,
             rounds: self.workload.rounds,
             jobs: self.workload.jobs.min(100),
             alone: self.workload.no_postgres_exporter,
-            folder: self.folder,
-            config: self.config.clone(),
-            progress: self.progress,
-            warn: self.warn,
-            interrupt: self.interrupt,
         };
         suite.run().await
     }

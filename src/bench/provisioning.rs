@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Figure, Latencies};
+use super::{Curve, Figure, Latencies, Line, Measured, Point, Stage};
 use crate::catalog;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fleet::RECYCLE_AFTER;
-use crate::interrupt::Interrupt;
 use crate::pg::session::{Connector, Session};
-use crate::provisioner::{Identity, Provisioner, Request};
-use crate::tenant::{TenantId, Tier};
+use crate::provisioner::Identity;
+use crate::tenant::Tier;
 
 const SUITE: &str = "provisioning";
 
@@ -53,16 +52,12 @@ const GROWTH_RATIO: f64 = 1.25;
 
 /// A running suite.
 pub struct Suite<'a> {
-    /// Makes tenants in the scratch database.
-    pub provisioner: Provisioner,
+    /// Where it runs.
+    pub stage: &'a Stage<'a>,
     /// What to run.
     pub workload: Workload,
     /// What to compare with.
     pub targets: Targets,
-    /// Told how far the suite is.
-    pub progress: &'a (dyn Fn(&str) + Sync),
-    /// Ends the suite early.
-    pub interrupt: &'a Interrupt,
 }
 
 /// Medians and more of one round of one-by-one creation.
@@ -71,32 +66,46 @@ struct Round {
     raw: Latencies,
 }
 
+impl Round {
+    fn point(&self, tenants: usize, lines: &mut [Line; 2]) {
+        for (line, latencies) in lines.iter_mut().zip([&self.ours, &self.raw]) {
+            line.points
+                .push(Point::measured(tenants as f64, latencies.percentile(50.0)));
+        }
+    }
+}
+
 impl Suite<'_> {
     /// Runs the suite.
     ///
     /// # Errors
     /// Any tenant that cannot be made ends the suite: a figure over 95 of 100 would be a lie.
-    pub async fn run(&self) -> Result<Vec<Figure>> {
-        let mut figures = Vec::new();
+    pub async fn run(&self) -> Result<Measured> {
+        let mut measured = Measured::default();
+        let mut lines: [Line; 2] = ["tenantctl", "raw DDL"].map(|name| Line {
+            name: name.to_owned(),
+            points: Vec::new(),
+        });
         let mut tenants = self.fill(0, BASE).await?;
-        (self.progress)(&format!("{} one by one, each beside raw DDL", self.workload.count));
+        self.stage
+            .progress(format!("{} one by one, each beside raw DDL", self.workload.count));
         let base = self.round(&mut tenants).await?;
-        self.judge(&mut figures, &base);
-        self.concurrent(&mut figures, &mut tenants).await?;
+        self.judge(&mut measured.figures, &base);
+        measured.histograms.push(base.ours.histogram(SUITE, "one by one"));
+        measured.histograms.push(base.raw.histogram(SUITE, "raw DDL"));
+        base.point(BASE, &mut lines);
+        self.concurrent(&mut measured, &mut tenants).await?;
         for &size in &self.workload.at {
             tenants = self.fill(tenants, size).await?;
-            (self.progress)(&format!("{} one by one at {tenants} tenants", self.workload.count));
+            self.stage
+                .progress(format!("{} one by one at {tenants} tenants", self.workload.count));
             let round = self.round(&mut tenants).await?;
             let (ours, raw) = (round.ours.percentile(50.0), round.raw.percentile(50.0));
             let growth = ours / base.ours.percentile(50.0);
+            round.point(size, &mut lines);
+            let figures = &mut measured.figures;
             figures.push(Figure::new(SUITE, format!("p50 at {size} tenants"), "ms", ours, None));
-            figures.push(Figure::new(
-                SUITE,
-                format!("raw DDL p50 at {size} tenants"),
-                "ms",
-                raw,
-                None,
-            ));
+            figures.push(Figure::new(SUITE, format!("raw DDL p50 at {size} tenants"), "ms", raw, None).of_others());
             figures.push(Figure::new(
                 SUITE,
                 format!("p50 against raw DDL at {size} tenants"),
@@ -111,15 +120,27 @@ impl Suite<'_> {
                 growth,
                 Some(GROWTH_RATIO),
             ));
-            figures.push(Figure::new(
-                SUITE,
-                format!("raw DDL p50 at {size} tenants against {BASE}"),
-                "ratio",
-                raw / base.raw.percentile(50.0),
-                None,
-            ));
+            figures.push(
+                Figure::new(
+                    SUITE,
+                    format!("raw DDL p50 at {size} tenants against {BASE}"),
+                    "ratio",
+                    raw / base.raw.percentile(50.0),
+                    None,
+                )
+                .of_others(),
+            );
         }
-        Ok(figures)
+        if lines[0].points.len() > 1 {
+            measured.curves.push(Curve {
+                suite: SUITE,
+                name: "p50 of one tenant".into(),
+                x: "tenants",
+                unit: "ms",
+                lines: lines.into(),
+            });
+        }
+        Ok(measured)
     }
 
     fn judge(&self, figures: &mut Vec<Figure>, round: &Round) {
@@ -133,7 +154,12 @@ impl Suite<'_> {
             ("max", round.ours.max(), ms(targets.max)),
             ("raw DDL p50", round.raw.percentile(50.0), None),
         ] {
-            figures.push(Figure::new(SUITE, metric, "ms", value, target));
+            let figure = Figure::new(SUITE, metric, "ms", value, target);
+            figures.push(if metric.starts_with("raw") {
+                figure.of_others()
+            } else {
+                figure
+            });
         }
         let ratio = round.ours.percentile(50.0) / round.raw.percentile(50.0);
         figures.push(Figure::new(
@@ -160,9 +186,7 @@ impl Suite<'_> {
             if i > 0 && i % RECYCLE_AFTER == 0 {
                 (ours, raw) = self.sessions().await?;
             }
-            if self.interrupt.requested() {
-                return Err(Error::interrupted());
-            }
+            self.stage.uninterrupted()?;
             if i % 2 == 0 {
                 round.ours.record(self.one(&ours).await?);
                 round.raw.record(self.one_raw(&raw).await?);
@@ -176,40 +200,38 @@ impl Suite<'_> {
     }
 
     async fn sessions(&self) -> Result<(Session, Session)> {
-        let connector: &Connector = &self.provisioner.connector;
+        let connector: &Connector = &self.stage.provisioner.connector;
         Ok((connector.connect().await?, connector.connect().await?))
     }
 
-    fn request(&self) -> Result<Request> {
-        let id: TenantId = format!("bench-{}", crate::pg::password::random_hex(8)).parse()?;
-        Ok(Request {
-            id,
-            tier: Arc::clone(&self.workload.tier),
-        })
-    }
-
     async fn one(&self, session: &Session) -> Result<Duration> {
-        let tenant = self.provisioner.provision(session, &self.request()?, None).await?;
+        let tenant = self
+            .stage
+            .provisioner
+            .provision(session, &self.stage.request(&self.workload.tier)?, None)
+            .await?;
         Ok(Duration::from_secs_f64(tenant.provisioning_time_ms / 1000.0))
     }
 
     async fn one_raw(&self, session: &Session) -> Result<Duration> {
-        let request = self.request()?;
-        let identity = Identity::new(&request.id, &self.provisioner.recipients)?;
-        let batch = self.provisioner.raw_ddl(&request, &identity).transaction();
+        let request = self.stage.request(&self.workload.tier)?;
+        let identity = Identity::new(&request.id, &self.stage.provisioner.recipients)?;
+        let batch = self.stage.provisioner.raw_ddl(&request, &identity).transaction();
         let started = Instant::now();
         session.batch(&batch, "run the raw DDL").await?;
         Ok(started.elapsed())
     }
 
-    async fn concurrent(&self, figures: &mut Vec<Figure>, tenants: &mut usize) -> Result<()> {
+    async fn concurrent(&self, measured: &mut Measured, tenants: &mut usize) -> Result<()> {
         let Workload { concurrent, jobs, .. } = self.workload;
-        (self.progress)(&format!("{concurrent} at once, {jobs} at the same time"));
+        self.stage
+            .progress(format!("{concurrent} at once, {jobs} at the same time"));
         let started = Instant::now();
         let latencies = self.many(concurrent, jobs).await?;
         let total = started.elapsed().as_secs_f64();
         *tenants += concurrent;
         let target = (concurrent == 100).then_some(self.targets.hundred);
+        let figures = &mut measured.figures;
         figures.push(Figure::new(
             SUITE,
             format!("{concurrent} at once, {jobs} jobs: all"),
@@ -232,8 +254,10 @@ impl Suite<'_> {
                 limit,
             ));
         }
+        let name = format!("{concurrent} at once, {jobs} jobs");
+        measured.histograms.push(latencies.histogram(SUITE, name));
         // The proof that all of them are there is the registry's, not the client's count.
-        let session = self.provisioner.connector.connect().await?;
+        let session = self.stage.provisioner.connector.connect().await?;
         let there = catalog::tenants::list(&session, None).await?.len();
         if there != *tenants {
             return Err(Error::new(
@@ -245,15 +269,20 @@ impl Suite<'_> {
     }
 
     async fn many(&self, count: usize, jobs: usize) -> Result<Latencies> {
-        let requests = (0..count).map(|_| self.request()).collect::<Result<Vec<_>>>()?;
+        let requests = (0..count)
+            .map(|_| self.stage.request(&self.workload.tier))
+            .collect::<Result<Vec<_>>>()?;
         let mut latencies = Latencies::new()?;
-        let mut results = self.provisioner.provision_many(requests, jobs, None, self.interrupt);
+        let mut results = self
+            .stage
+            .provisioner
+            .provision_many(requests, jobs, None, self.stage.interrupt);
         let mut made = 0;
         while let Some((_, result)) = results.recv().await {
             latencies.record(Duration::from_secs_f64(result?.provisioning_time_ms / 1000.0));
             made += 1;
             if made % 1000 == 0 {
-                (self.progress)(&format!("{made} of {count} made"));
+                self.stage.progress(format!("{made} of {count} made"));
             }
         }
         if made < count {
@@ -266,7 +295,8 @@ impl Suite<'_> {
     /// Fills the database to a number of tenants.
     async fn fill(&self, tenants: usize, size: usize) -> Result<usize> {
         if size > tenants {
-            (self.progress)(&format!("filling the database from {tenants} to {size} tenants"));
+            self.stage
+                .progress(format!("filling the database from {tenants} to {size} tenants"));
             // Four at a time was fastest on two processors; more only wait for each other.
             self.many(size - tenants, 4).await?;
         }

@@ -6,12 +6,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Figure, Latencies};
+use super::{Figure, Latencies, Measured, Stage};
 use crate::error::{Error, Result};
-use crate::interrupt::Interrupt;
 use crate::pg::session::Session;
 use crate::pg::sql::Sql;
-use crate::provisioner::{Provisioned, Provisioner, Request};
+use crate::provisioner::{Provisioned, Provisioner};
 use crate::tenant::{Audit, Features, Limit, Limits, Tier};
 
 /// What audit and limits together may cost: an insert of 1,000 rows in one statement, and of single rows.
@@ -42,18 +41,12 @@ impl Subject {
 pub struct Suite<'a> {
     /// What is looked at.
     pub subject: Subject,
-    /// Makes tenants in the scratch database.
-    pub provisioner: Provisioner,
-    /// The template's audited tables, for the tenants that are audited.
-    pub audit: Audit,
+    /// Where it runs; its provisioner's audited tables are those of the tenants that are audited.
+    pub stage: &'a Stage<'a>,
     /// Statements of 1,000 rows on each tenant.
     pub rounds: usize,
     /// Statements of one row on each tenant.
     pub singles: usize,
-    /// Told how far the suite is.
-    pub progress: &'a (dyn Fn(&str) + Sync),
-    /// Ends the suite early.
-    pub interrupt: &'a Interrupt,
 }
 
 /// One of the four tenants.
@@ -70,8 +63,8 @@ impl Suite<'_> {
     ///
     /// # Errors
     /// A tenant that cannot be made, a statement that is refused, an interrupt.
-    pub async fn run(&self) -> Result<Vec<Figure>> {
-        (self.progress)("four tenants: bare, audited, limited, both");
+    pub async fn run(&self) -> Result<Measured> {
+        self.stage.progress("four tenants: bare, audited, limited, both");
         let mut variants = Vec::new();
         for (audited, limited) in [(false, false), (true, false), (false, true), (true, true)] {
             variants.push(self.variant(audited, limited).await?);
@@ -80,28 +73,35 @@ impl Suite<'_> {
         for _ in 0..3 {
             self.round(&mut variants, 0, BULK_ROWS, |_| None).await?;
         }
-        (self.progress)(&format!("{} statements of {BULK_ROWS} rows on each", self.rounds));
+        self.stage
+            .progress(format!("{} statements of {BULK_ROWS} rows on each", self.rounds));
         for round in 0..self.rounds {
             self.round(&mut variants, round, BULK_ROWS, |v| Some(&mut v.bulk))
                 .await?;
         }
-        (self.progress)(&format!("{} statements of one row on each", self.singles));
+        self.stage
+            .progress(format!("{} statements of one row on each", self.singles));
         for round in 0..self.singles {
             self.round(&mut variants, round, 1, |v| Some(&mut v.single)).await?;
         }
-        let mut figures = self.figures(&variants);
+        let mut measured = Measured::from(self.figures(&variants));
+        let subject = if self.subject == Subject::Audit { 1 } else { 2 };
+        let suite = self.subject.suite();
+        for (name, variant) in [("bare", 0), (suite, subject), ("audit and limits", 3)] {
+            let Variant { bulk, single, .. } = &variants[variant];
+            measured
+                .histograms
+                .push(bulk.histogram(suite, format!("1000 rows: {name}")));
+            measured
+                .histograms
+                .push(single.histogram(suite, format!("one row: {name}")));
+        }
         if self.subject == Subject::Limits {
-            (self.progress)("four sessions at a time");
+            self.stage.progress("four sessions at a time");
             let bare = self.at_once(&variants[0]).await?;
             let limited = self.at_once(&variants[2]).await?;
-            let suite = self.subject.suite();
-            figures.push(Figure::new(
-                suite,
-                "four sessions at a time, one row: bare",
-                "1/s",
-                bare,
-                None,
-            ));
+            let figures = &mut measured.figures;
+            figures.push(Figure::new(suite, "four sessions at a time, one row: bare", "1/s", bare, None).of_others());
             figures.push(Figure::new(
                 suite,
                 "four sessions at a time, one row: limits",
@@ -110,7 +110,7 @@ impl Suite<'_> {
                 None,
             ));
         }
-        Ok(figures)
+        Ok(measured)
     }
 
     fn figures(&self, variants: &[Variant]) -> Vec<Figure> {
@@ -129,9 +129,9 @@ impl Suite<'_> {
             ),
             ("one row", |v: &Variant| v.single.percentile(50.0), SINGLE_RATIO),
         ] {
+            figures.push(Figure::new(suite, format!("{what}: bare p50"), "ms", of(bare), None).of_others());
             let mut push =
                 |metric: String, unit, value, target| figures.push(Figure::new(suite, metric, unit, value, target));
-            push(format!("{what}: bare p50"), "ms", of(bare), None);
             push(format!("{what}: {suite} p50"), "ms", of(subject), None);
             push(format!("{what}: audit and limits p50"), "ms", of(both), None);
             push(
@@ -168,15 +168,12 @@ impl Suite<'_> {
                 ..Limits::at_most(100)
             },
         };
-        let request = Request {
-            id: format!("bench-{}", crate::pg::password::random_hex(8)).parse()?,
-            tier: Arc::new(tier),
-        };
-        let provisioner = Provisioner {
-            audit: Arc::new(if audited { self.audit.clone() } else { Audit::new() }),
-            ..self.provisioner.clone()
-        };
-        let admin = self.provisioner.connector.connect().await?;
+        let request = self.stage.request(&Arc::new(tier))?;
+        let mut provisioner: Provisioner = self.stage.provisioner.clone();
+        if !audited {
+            provisioner.audit = Arc::new(Audit::new());
+        }
+        let admin = provisioner.connector.connect().await?;
         let tenant = provisioner.provision(&admin, &request, None).await?;
         let session = self.login(&tenant).await?;
         let portfolio = uuid::Uuid::new_v4().to_string();
@@ -195,7 +192,7 @@ impl Suite<'_> {
 
     /// A session in the tenant's role, as pg_hba.conf need not let the tenant in from here.
     async fn login(&self, tenant: &Provisioned) -> Result<Session> {
-        let session = self.provisioner.connector.connect().await?;
+        let session = self.stage.provisioner.connector.connect().await?;
         let sql = Sql::new("GRANT ")
             .ident(&tenant.role_name)
             .text(" TO CURRENT_USER; SET ROLE ")
@@ -214,9 +211,7 @@ impl Suite<'_> {
         rows: i128,
         into: fn(&mut Variant) -> Option<&mut Latencies>,
     ) -> Result<()> {
-        if self.interrupt.requested() {
-            return Err(Error::interrupted());
-        }
+        self.stage.uninterrupted()?;
         let n = variants.len();
         for i in 0..n {
             let variant = &mut variants[(round + i) % n];
