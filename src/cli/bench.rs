@@ -83,6 +83,9 @@ pub struct BenchArgs {
     /// backup: also measure small tenants: one among ten and among so many, and all of them at once, up to 1,000
     #[arg(long, value_name = "N", help_heading = "Options of single suites", value_parser = clap::value_parser!(u32).range(10..=100_000))]
     pub small: Option<u32>,
+    /// backup: measure tenantctl alone; at 10 GiB, pg_dump at its highest compression takes half an hour
+    #[arg(long, help_heading = "Options of single suites")]
+    pub alone: bool,
     /// backup: folder for the backups of all contenders [default: the system's temporary folder]
     ///
     /// It needs room for about twice the size.

@@ -170,6 +170,7 @@ async fn backup(stage: &Stage<'_>, args: &BenchArgs) -> Result<Measured> {
             jobs: args.jobs.unwrap_or(2),
             rounds: u16::try_from(args.rounds.unwrap_or(1)).unwrap_or(u16::MAX),
             small: args.small.map(|n| n as usize),
+            alone: args.alone,
         },
         targets: backup::Targets {
             backup: (targets.backup_1gb_s, targets.backup_10gb_s),
