@@ -128,6 +128,7 @@ struct Inner {
     sqlstate: Option<String>,
     constraint: Option<String>,
     uncertain: bool,
+    damage: bool,
 }
 
 /// Result with this crate's [`Error`].
@@ -145,6 +146,7 @@ impl Error {
             sqlstate: None,
             constraint: None,
             uncertain: false,
+            damage: false,
         }))
     }
 
@@ -202,6 +204,18 @@ impl Error {
     /// Whether the change may have been made all the same.
     pub fn is_uncertain(&self) -> bool {
         self.0.uncertain
+    }
+
+    /// Says that a backup was read and is not what it should be; whoever could not read it says nothing about it.
+    #[must_use]
+    pub fn with_damage(mut self) -> Self {
+        self.0.damage = true;
+        self
+    }
+
+    /// Whether a backup was found to be damaged.
+    pub fn is_damage(&self) -> bool {
+        self.0.damage
     }
 
     /// Replaces the message, keeping id, kind, cause and SQLSTATE; the old message becomes the cause if there was none.

@@ -7,7 +7,7 @@ FROM (SELECT pg_catalog.clock_timestamp() AS now) n
 CROSS JOIN tenantctl.tenants t
 LEFT JOIN LATERAL (
     SELECT b.backup_id, b.created_at FROM tenantctl.backups b
-    WHERE b.tenant_id = t.tenant_id AND b.schema_name = t.schema_name AND b.status = 'done'
+    WHERE b.tenant_id = t.tenant_id AND b.schema_name = t.schema_name AND b.status = 'done' AND b.damaged_at IS NULL
     ORDER BY b.created_at DESC LIMIT 1
 ) b ON true
 WHERE (pg_catalog.cardinality($1) = 0 OR t.tenant_id = ANY ($1))

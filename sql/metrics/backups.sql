@@ -3,7 +3,7 @@
 WITH good AS MATERIALIZED (
     SELECT b.tenant_id, b.schema_name, b.backup_type, pg_catalog.max(b.created_at) AS created_at
     FROM tenantctl.backups b
-    WHERE b.status = 'done' AND b.tenant_id = ANY ($1)
+    WHERE b.status = 'done' AND b.damaged_at IS NULL AND b.tenant_id = ANY ($1)
     GROUP BY b.tenant_id, b.schema_name, b.backup_type
 ), aged AS (
     SELECT g.tenant_id, g.schema_name,
@@ -19,7 +19,7 @@ FROM tenantctl.tenants t
 LEFT JOIN aged a ON a.tenant_id = t.tenant_id AND a.schema_name = t.schema_name
 LEFT JOIN LATERAL (
     SELECT b.backup_id, b.created_at FROM tenantctl.backups b
-    WHERE a.tenant_id IS NOT NULL AND b.tenant_id = t.tenant_id AND b.schema_name = t.schema_name AND b.status = 'done'
+    WHERE a.tenant_id IS NOT NULL AND b.tenant_id = t.tenant_id AND b.schema_name = t.schema_name AND b.status = 'done' AND b.damaged_at IS NULL
     ORDER BY b.created_at DESC, b.backup_id DESC LIMIT 1
 ) n ON true
 WHERE t.tenant_id = ANY ($1)

@@ -1,3 +1,8 @@
+-- What benchmarks measured, and which backups are damaged.
+
+-- When a backup was found to be damaged; NULL: never, or it was found whole since. A damaged one counts as good for nothing.
+ALTER TABLE tenantctl.backups ADD COLUMN damaged_at timestamptz;
+
 -- What `bench` measured when somebody said that it was to be remembered: later runs and `validate --post-deploy` compare with it.
 CREATE TABLE tenantctl.baselines (
     baseline_id uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),

@@ -386,6 +386,7 @@ pub async fn read(store: &dyn Store, id: &BackupId) -> Result<Found> {
 /// A member is not what it should be.
 pub fn damaged(id: &BackupId, member: &str, why: &str) -> Error {
     Error::new(ErrorKind::Store, format!("backup {id} is damaged: {member}: {why}"))
+        .with_damage()
         .with_hint("Nothing was changed. `tenantctl backup verify` tells which other backups of the tenant are whole.")
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::inventory::{self, Inventory};
 use super::lock::{TenantLock, clear};
-use super::manifest::BackupId;
+use super::manifest::{BackupId, Found};
 use crate::catalog::backups::{self, BackupRow};
 use crate::error::Result;
 use crate::pg::session::Session;
@@ -93,6 +93,14 @@ pub fn plan(
     }
     let ours: BTreeSet<(&TenantId, &str)> = rows.iter().map(|r| (&r.tenant_id, r.schema_name.as_str())).collect();
     let mut kept = BTreeSet::new();
+    let good = |other: &Found, than: &BackupId, schema: &str| {
+        let other_id = &other.manifest.backup_id;
+        let row = by_id.get(other_id);
+        other_id != than
+            && other_id.tenant() == than.tenant()
+            && other.manifest.tenant.schema_name == schema
+            && row.is_none_or(|row| row.damaged_at.is_none() && row.status != "running")
+    };
     for found in &inventory.whole {
         let manifest = &found.manifest;
         let id = &manifest.backup_id;
@@ -102,7 +110,14 @@ pub fn plan(
         // Newest first.
         let schema = manifest.tenant.schema_name.as_str();
         let elsewhere = (!ours.contains(&(&manifest.tenant.tenant_id, schema))).then_some(schema);
-        let is_newest = kept.insert((id.tenant(), elsewhere));
+        // One that is known to be damaged keeps no older good one from staying, and stays itself where there is no other.
+        let damaged = by_id.get(id).is_some_and(|row| row.damaged_at.is_some());
+        let another_is_good = || inventory.whole.iter().any(|other| good(other, id, schema));
+        let is_newest = if damaged {
+            !another_is_good()
+        } else {
+            kept.insert((id.tenant(), elsewhere))
+        };
         if !is_newest && manifest.expires_at.as_str() <= now && !is_busy(id) {
             add(
                 id,
@@ -286,6 +301,7 @@ mod tests {
             from_replica: None,
             verified_at: None,
             drilled_at: None,
+            damaged_at: None,
             error_id: None,
         }
     }
@@ -344,6 +360,28 @@ mod tests {
             told(&rows, &inventory, &[], clock),
             [all("01", Reason::Missing), all("02", Reason::Expired)]
         );
+    }
+
+    #[test]
+    fn a_damaged_one_keeps_no_good_one_from_staying() {
+        const OVER: &str = "2026-05-31T23:59:59.999Z";
+        let clock = SystemTime::now();
+        let mut inventory = Inventory {
+            whole: vec![found("a", 8, OVER), found("a", 3, OVER), found("a", 2, OVER)],
+            broken: Vec::new(),
+        };
+        let damaged = |day| BackupRow {
+            damaged_at: Some(NOW.into()),
+            ..row("a", day, "done", true)
+        };
+        let expired = |day: &str| (format!("a_202605{day}"), Reason::Expired);
+        assert_eq!(
+            told(&[damaged(8)], &inventory, &[], clock),
+            [expired("02"), expired("08")],
+            "the third is the newest good one"
+        );
+        inventory.whole.truncate(1);
+        assert_eq!(told(&[damaged(8)], &inventory, &[], clock), [], "better than none");
     }
 
     #[test]

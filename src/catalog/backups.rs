@@ -54,6 +54,8 @@ pub struct BackupRow {
     pub verified_at: Option<String>,
     /// When it was last restored for trial.
     pub drilled_at: Option<String>,
+    /// When it was found to be damaged, and never since to be whole.
+    pub damaged_at: Option<String>,
     /// Of a failed one: the id of the error, as in the operation log; none where it died and told nobody.
     pub error_id: Option<String>,
 }
@@ -68,6 +70,7 @@ fn columns() -> Sql {
     b.raw_bytes, b.stored_bytes, b.rows, b.duration_ms, b.manifest_sha256, b.encrypted, b.from_replica,
     pg_catalog.to_char(b.verified_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS verified_at,
     pg_catalog.to_char(b.drilled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS drilled_at,
+    pg_catalog.to_char(b.damaged_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS damaged_at,
     b.error_id::text AS error_id
 FROM tenantctl.backups b ",
     )
@@ -100,6 +103,7 @@ fn row(row: &Row) -> Result<BackupRow> {
         from_replica: column(row, "from_replica")?,
         verified_at: column(row, "verified_at")?,
         drilled_at: column(row, "drilled_at")?,
+        damaged_at: column(row, "damaged_at")?,
         error_id: column(row, "error_id")?,
     })
 }
@@ -139,14 +143,15 @@ pub async fn find_one(session: &Session, id: &BackupId) -> Result<Option<BackupR
     Ok(find(session, std::slice::from_ref(id)).await?.pop())
 }
 
-/// The newest whole backup of a tenant, in one store or in any; none if it has none.
+/// The newest whole backup of a tenant, in one store or in any; none if it has none. One that was found damaged comes only where
+/// there is no other: reading it tells what is wrong with it.
 ///
 /// # Errors
 /// When the registry cannot be read.
 pub async fn newest_good(session: &Session, tenant: &TenantId, store: Option<&str>) -> Result<Option<BackupRow>> {
     let sql = columns().text(
         "WHERE b.tenant_id = $1 AND b.status = 'done' AND ($2::text IS NULL OR b.store = $2)
-ORDER BY b.created_at DESC, b.backup_id DESC LIMIT 1",
+ORDER BY b.damaged_at IS NOT NULL, b.created_at DESC, b.backup_id DESC LIMIT 1",
     );
     let params: [Param<'_>; 2] = [(&tenant.as_str(), Type::TEXT), (&store, Type::TEXT)];
     let rows = session.query(&sql, &params, DOING).await?;

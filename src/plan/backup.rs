@@ -140,13 +140,20 @@ pub fn failed(backup_id: &str, error: Option<&Error>) -> Sql {
 
 /// Notes that all of a backup was read again, and maybe restored for trial, and found good.
 pub fn verified(backup_id: &str, drilled: bool) -> Sql {
-    Sql::new("UPDATE tenantctl.backups SET verified_at = pg_catalog.clock_timestamp()")
+    Sql::new("UPDATE tenantctl.backups SET damaged_at = NULL, verified_at = pg_catalog.clock_timestamp()")
         .text(if drilled {
             ", drilled_at = pg_catalog.clock_timestamp()"
         } else {
             ""
         })
         .text(" WHERE backup_id = ")
+        .literal(backup_id)
+        .text(" AND status = 'done';")
+}
+
+/// Notes that a backup was found to be damaged: it counts as good no more, and stays for somebody to look at.
+pub fn found_damaged(backup_id: &str) -> Sql {
+    Sql::new("UPDATE tenantctl.backups SET damaged_at = COALESCE(damaged_at, pg_catalog.clock_timestamp()) WHERE backup_id = ")
         .literal(backup_id)
         .text(" AND status = 'done';")
 }

@@ -37,6 +37,7 @@ impl Render for Known {
                 row.tenant_id.to_string(),
                 row.backup_type.clone(),
                 match row.expired {
+                    _ if row.damaged_at.is_some() => ui.bad("damaged"),
                     true if row.status == "done" => "expired".into(),
                     _ => row.status.clone(),
                 },

@@ -16,7 +16,8 @@ use crate::cli::BackupVerifyArgs;
 use crate::commands::{self, Context, Status};
 use crate::credentials::vault::Identities;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::backup::verified;
+use crate::pg::session::Session;
+use crate::plan::backup::{found_damaged, verified};
 use crate::restore;
 use crate::store::Store;
 use crate::ui::table::Grid;
@@ -132,6 +133,7 @@ pub async fn run(ctx: &Context<'_>, args: &BackupVerifyArgs) -> Result<Status> {
         let found = match result {
             Ok(found) => found,
             Err(errors) => {
+                note_damage(&session, subject, &errors).await?;
                 findings.extend(errors.into_iter().map(|error| (subject.id.clone(), error)));
                 continue;
             }
@@ -141,6 +143,7 @@ pub async fn run(ctx: &Context<'_>, args: &BackupVerifyArgs) -> Result<Status> {
             if error.kind() == ErrorKind::Interrupted {
                 break;
             }
+            note_damage(&session, subject, std::slice::from_ref(&error)).await?;
             findings.push((subject.id.clone(), error));
             continue;
         }
@@ -188,6 +191,19 @@ pub async fn run(ctx: &Context<'_>, args: &BackupVerifyArgs) -> Result<Status> {
     })
 }
 
+/// Only what was read and found wrong is damage: a store that cannot be reached says nothing of a backup.
+async fn note_damage(session: &Session, subject: &Subject, errors: &[Error]) -> Result<()> {
+    if subject.row.is_none() || !errors.iter().any(Error::is_damage) {
+        return Ok(());
+    }
+    mark_damaged(session, &subject.id).await
+}
+
+async fn mark_damaged(session: &Session, id: &BackupId) -> Result<()> {
+    let sql = found_damaged(id.as_str());
+    session.batch(&sql, "note that the backup is damaged").await
+}
+
 /// Restores a backup for trial, and compares.
 async fn drill(
     ctx: &Context<'_>,
@@ -211,12 +227,11 @@ async fn one(
     permits: &Semaphore,
 ) -> Result<manifest::Found, Vec<Error>> {
     let store = &*subject.store;
-    let found = manifest::read(store, &subject.id).await.map_err(|error| {
-        vec![match error.kind() {
-            ErrorKind::NotFound => damaged(&subject.id, manifest::MANIFEST, "it is missing"),
-            _ => error,
-        }]
-    })?;
+    let found = match manifest::read(store, &subject.id).await {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(vec![missing(store, &subject.id).await]),
+        Err(error) => return Err(vec![error]),
+    };
     if let Some(expected) = subject.row.as_ref().and_then(|row| row.manifest_sha256.as_ref())
         && *expected != found.sha256
     {
@@ -230,11 +245,22 @@ async fn one(
     if findings.is_empty() { Ok(found) } else { Err(findings) }
 }
 
+/// A backup without a manifest is damaged; a store without any backup is more likely not mounted, and says nothing of this one.
+async fn missing(store: &dyn Store, id: &BackupId) -> Error {
+    match store.folders(manifest::TENANTS).await {
+        Ok(tenants) if tenants.is_empty() => Error::new(ErrorKind::Store, format!("backup {id} is not there"))
+            .with_cause(format!("{} holds no backup of anybody", store.url()))
+            .with_hint("Is it the right store, and is its folder mounted?"),
+        Ok(_) => damaged(id, manifest::MANIFEST, "it is missing"),
+        Err(error) => error,
+    }
+}
+
 /// What is to be verified, and what of it is known to be damaged already.
 async fn subjects(
     ctx: &Context<'_>,
     args: &BackupVerifyArgs,
-    session: &crate::pg::session::Session,
+    session: &Session,
     ids: &[BackupId],
 ) -> Result<(Vec<Subject>, Vec<(BackupId, Error)>)> {
     let flag = args.store.as_deref().filter(|url| !url.is_empty());
@@ -263,13 +289,19 @@ async fn subjects(
             for broken in inventory.broken {
                 // What is being written is no finding; what the registry counts as good is.
                 if !broken.unfinished || rows.contains_key(&broken.id) {
+                    if rows.contains_key(&broken.id) && broken.error.is_damage() {
+                        mark_damaged(session, &broken.id).await?;
+                    }
                     findings.push((broken.id, broken.error));
                 }
             }
             let known = |id: &BackupId| wanted.contains(id) || findings.iter().any(|(found, _)| found == id);
             let gone: Vec<BackupId> = rows.keys().filter(|id| !known(id)).cloned().collect();
             for id in gone {
-                let error = damaged(&id, manifest::MANIFEST, "it is missing");
+                let error = missing(&*store, &id).await;
+                if error.is_damage() {
+                    mark_damaged(session, &id).await?;
+                }
                 findings.push((id, error));
             }
         }

@@ -172,3 +172,54 @@ fn damage_in_an_encrypted_bucket_is_refused() {
     encrypted_to_itself(&scene.db);
     damage_all(&scene);
 }
+
+#[test]
+fn a_backup_that_was_found_damaged_counts_no_more_until_it_is_whole_again() {
+    let scene = Scene::in_folder().with_rows();
+    let first = scene.backup()["backup_id"].as_str().unwrap().to_owned();
+    let second = scene.backup()["backup_id"].as_str().unwrap().to_owned();
+    let key = format!("tenants/acme/backups/{second}/SHA256SUMS");
+    let whole = scene.place.all()[&key].clone();
+    let statuses = || -> Vec<(String, bool)> {
+        let json = scene.run(&["-o", "json", "backup", "list"]).success().json();
+        let rows = json["backups"].as_array().unwrap();
+        rows.iter()
+            .map(|b| (b["backup_id"].as_str().unwrap().to_owned(), !b["damaged_at"].is_null()))
+            .collect()
+    };
+    let restored_from = || {
+        let json = scene.run(&["-o", "json", "restore", "acme"]).success().json();
+        json["backup_id"].as_str().unwrap().to_owned()
+    };
+    // A store that cannot be read says nothing of the backups in it.
+    let away = scene.db.dir.join("away");
+    std::fs::rename(scene.db.dir.join("store"), &away).unwrap();
+    std::fs::write(scene.db.dir.join("store"), "").unwrap();
+    assert_ne!(scene.run(&["backup", "verify", "--all"]).0.status.code(), Some(0));
+    assert_eq!(statuses(), [(second.clone(), false), (first.clone(), false)]);
+    std::fs::remove_file(scene.db.dir.join("store")).unwrap();
+    std::fs::rename(&away, scene.db.dir.join("store")).unwrap();
+
+    scene.place.remove(&key);
+    scene.run(&["backup", "verify", "--all"]).exits(1);
+    assert_eq!(statuses(), [(second.clone(), true), (first.clone(), false)]);
+    assert!(scene.run(&["backup", "list"]).success().stdout().contains("damaged"));
+    assert_eq!(restored_from(), first);
+    // Its age is that of the last good one, and an expired good one stays while the newer is damaged.
+    let metrics = scene.run(&["-o", "json", "metrics", "acme", "--no-business"]).json();
+    assert_eq!(metrics["backups"]["last_backup_id"], first, "{metrics}");
+    scene
+        .db
+        .sql("UPDATE tenantctl.backups SET expires_at = now() - interval '1 day'");
+    let pruned = scene.run(&["-o", "json", "backup", "prune", "--yes"]);
+    assert!(
+        scene.place.all().keys().any(|key| key.contains(&first)),
+        "{}",
+        pruned.stdout()
+    );
+
+    scene.place.write(&key, &whole);
+    scene.run(&["backup", "verify", &second]).success();
+    assert_eq!(statuses()[0], (second.clone(), false));
+    assert_eq!(restored_from(), second);
+}
