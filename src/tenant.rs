@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 pub const OWNER_ROLE: &str = "tenantctl_owner";
 /// The group every tenant role belongs to; it holds CONNECT on the database and nothing else.
 pub const TENANTS_ROLE: &str = "tenantctl_tenants";
+/// The role with which PgBouncer looks tenants' passwords up; LOGIN, and no right but that.
+pub const POOLER_ROLE: &str = "tenantctl_pooler";
 /// Changes whenever `init` learns to store more about a template, so that the next `init` installs a new version with it.
 const FINGERPRINT_FORMAT: &str = "fingerprint 1";
 /// What every tenant has beside its template's objects; with another text of these `init` installs a new version too, so

@@ -15,12 +15,18 @@ pub struct PgbouncerArgs {
     /// Make the pooler's role and the function in the registry with which it looks passwords up
     #[arg(long)]
     pub setup: bool,
+    /// Give the pooler's role a new password, even where the one in userlist.txt fits
+    #[arg(long, requires = "setup", requires = "out")]
+    pub rotate: bool,
     /// Have a running PgBouncer read its configuration anew, through its admin console
-    #[arg(long)]
+    #[arg(long, requires = "out")]
     pub reload: bool,
     /// The admin console, as --database-url: a libpq URL or key=value pairs
     #[arg(long, value_name = "URL", env = "TENANTCTL_PGBOUNCER_URL", hide_env_values = true)]
     pub admin_url: Option<String>,
+    /// The version to write for; else that of the running one with --reload, or of the one installed here
+    #[arg(long, value_name = "VERSION")]
+    pub pgbouncer_version: Option<String>,
     /// Print what would be done instead of doing it
     #[arg(long)]
     pub dry_run: bool,

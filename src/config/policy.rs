@@ -339,6 +339,10 @@ section! {
         server_idle_timeout: u32 = whole(0..=SECONDS_MAX),
         /// Server connections to the database over all tenants; 0: no limit.
         max_db_connections: u32 = whole(0..=CONNECTIONS_MAX),
+        /// In place of [`default_pool_size`](Self::default_pool_size), by tier; never above the tenant's own limit.
+        pool_size_by_tier: BTreeMap<String, u32> = pool_sizes,
+        /// Further settings of `[pgbouncer]` under PgBouncer's names, over those that tenantctl would write.
+        settings: BTreeMap<String, String> = pooler_settings,
     }
 }
 
@@ -627,6 +631,29 @@ fn pool_mode(fields: &Fields<'_>, key: &'static str) -> Result<PoolMode> {
     let at = fields.get(key)?;
     let all = [PoolMode::Session, PoolMode::Transaction, PoolMode::Statement];
     choice(&at, at.line()?, &all.map(|mode| (mode.as_str(), mode)))
+}
+
+fn pool_sizes(fields: &Fields<'_>, key: &'static str) -> Result<BTreeMap<String, u32>> {
+    let size = |(name, at): (&str, At<'_>)| Ok((name.to_owned(), at.whole(1..=CONNECTIONS_MAX)?));
+    fields.get(key)?.entries(names::tier)?.into_iter().map(size).collect()
+}
+
+/// The form alone: which names there are, and which of them are safe, depends on PgBouncer's version.
+fn pooler_settings(fields: &Fields<'_>, key: &'static str) -> Result<BTreeMap<String, String>> {
+    let setting = |(name, at): (&str, At<'_>)| {
+        let value = match at.as_text() {
+            // Many are switched off by an empty value.
+            Some(text) if text.trim().is_empty() => "",
+            _ => at.setting()?,
+        };
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    fields
+        .get(key)?
+        .entries(names::setting)?
+        .into_iter()
+        .map(setting)
+        .collect()
 }
 
 fn server_side_encryption(fields: &Fields<'_>, key: &'static str) -> Result<Option<ServerSideEncryption>> {

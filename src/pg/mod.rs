@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod conninfo;
+pub mod console;
 pub mod copy;
 pub mod eviction;
 pub mod password;

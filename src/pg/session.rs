@@ -149,6 +149,23 @@ impl Connector {
     }
 
     async fn connect_host(&self, host: usize) -> Result<Session> {
+        let (client, tls) = self.open_host(host).await?;
+        let server = pin_settings(&client, self.limits, self.discreet).await?;
+        server.require_supported()?;
+        let cancel = client.cancel_token();
+        Ok(Session {
+            client,
+            cancel,
+            tls,
+            server,
+            host,
+            abandoned: AtomicBool::new(false),
+            prepared: Mutex::default(),
+        })
+    }
+
+    /// A connection to one of the hosts that nothing was sent over yet.
+    pub(in crate::pg) async fn open_host(&self, host: usize) -> Result<(Client, Option<MakeRustlsConnect>)> {
         let config = self.info.to_driver(host, &self.application);
         let tls = tls::connector(&self.info, host)?;
         let opened = async {
@@ -181,18 +198,7 @@ impl Connector {
             None => opened.await,
         }
         .map_err(|error: tokio_postgres::Error| self.refused(host, &error))?;
-        let server = pin_settings(&client, self.limits, self.discreet).await?;
-        server.require_supported()?;
-        let cancel = client.cancel_token();
-        Ok(Session {
-            client,
-            cancel,
-            tls,
-            server,
-            host,
-            abandoned: AtomicBool::new(false),
-            prepared: Mutex::default(),
-        })
+        Ok((client, tls))
     }
 
     fn timed_out(&self, host: usize, limit: Duration) -> Error {

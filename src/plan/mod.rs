@@ -7,6 +7,7 @@ pub mod drop;
 pub mod freeze;
 pub mod hardening;
 pub mod init;
+pub mod pooler;
 pub mod provision;
 pub mod reread;
 pub mod restore;

@@ -208,6 +208,7 @@ fn sections_are_the_seeds() {
         [p.server_lifetime, p.server_idle_timeout, p.max_db_connections],
         [3600, 600, 100]
     );
+    assert!(p.pool_size_by_tier.is_empty() && p.settings.is_empty());
 
     let queries: Vec<(&str, &str)> = m
         .business_queries
