@@ -242,6 +242,34 @@ impl Command {
             Self::Man(_) => "man",
         }
     }
+
+    /// Whether it changes something in the database, and so needs the primary.
+    pub fn writes(&self) -> bool {
+        match self {
+            Self::Init(_) | Self::Provision(_) | Self::Bench(_) => true,
+            Self::Rotate(args) => !args.dry_run,
+            Self::Drop(args) => !args.dry_run,
+            Self::Secure(args) => !args.dry_run,
+            Self::Backup(args) => match &args.command {
+                None => !args.make.dry_run,
+                Some(BackupCommand::List(_)) => false,
+                Some(BackupCommand::Verify(_) | BackupCommand::Prune(_)) => true,
+            },
+            Self::Restore(args) => !args.dry_run || args.from_store,
+            Self::Metrics(args) => args.show.enforce && !args.show.dry_run,
+            Self::Audit(AuditCommand::Prune(args)) => !args.dry_run,
+            Self::Retention(args) => !args.dry_run,
+            Self::Pgbouncer(args) => args.setup && !args.dry_run,
+            Self::Validate(args) => args.post_deploy,
+            Self::Credentials(_)
+            | Self::List(_)
+            | Self::Show(_)
+            | Self::Audit(AuditCommand::Show(_))
+            | Self::Demo(_)
+            | Self::Completions(_)
+            | Self::Man(_) => false,
+        }
+    }
 }
 
 /// Arguments of `init`.

@@ -225,7 +225,7 @@ impl Freezer {
             return Err(explain(id, failure.error));
         }
         let asked = async {
-            let session = end_lost(&self.connector, lost.server().backend_pid).await?;
+            let session = end_lost(&self.connector, lost.server()).await?;
             let committed = tenants::recorded(&session, operation).await?;
             Ok::<_, Error>((session, committed))
         };

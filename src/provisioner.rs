@@ -15,7 +15,7 @@ use crate::interrupt::Interrupt;
 use crate::pg::apply::{Outcome, apply};
 use crate::pg::eviction::end_lost;
 use crate::pg::password::{Password, random_hex};
-use crate::pg::session::{Connector, Session};
+use crate::pg::session::{Connector, Server, Session};
 use crate::plan::provision::{NewTenant, plan};
 use crate::plan::rotate::Stored;
 use crate::tenant::{Audit, SchemaName, Template, TenantId, Tier};
@@ -173,7 +173,7 @@ impl Provisioner {
                 Err(failure) => failure,
             };
             if failure.outcome == Outcome::Unknown {
-                return match settle(&self.connector, session.server().backend_pid, &identity.schema).await {
+                return match settle(&self.connector, session.server(), &identity.schema).await {
                     Ok(true) => Ok(made(elapsed)),
                     Ok(false) => Err(failure.error),
                     Err(_) => Err(failure.error.with_uncertainty().with_hint(format!(
@@ -222,8 +222,8 @@ impl Provisioner {
 ///
 /// # Errors
 /// When the server cannot be asked, or the lost session cannot be ended.
-pub async fn settle(connector: &Connector, backend_pid: i32, schema: &SchemaName) -> Result<bool> {
-    let session = end_lost(connector, backend_pid).await?;
+pub async fn settle(connector: &Connector, lost: &Server, schema: &SchemaName) -> Result<bool> {
+    let session = end_lost(connector, lost).await?;
     catalog::tenants::committed(&session, schema).await
 }
 

@@ -205,7 +205,7 @@ impl Rotator {
 
     /// Whether a lost transaction has committed: the row that it wrote last is there or it is not.
     async fn settle(&self, lost: &Session, fresh: &Fresh) -> Result<(Session, bool)> {
-        let session = end_lost(&self.connector, lost.server().backend_pid).await?;
+        let session = end_lost(&self.connector, lost.server()).await?;
         let committed = catalog::tenants::recorded(&session, fresh.operation).await?;
         Ok((session, committed))
     }

@@ -29,7 +29,7 @@ use crate::fleet::RECYCLE_AFTER;
 use crate::interrupt::Interrupt;
 use crate::pg::eviction::end_lost;
 use crate::pg::record;
-use crate::pg::session::{Connector, Session};
+use crate::pg::session::{Connector, Server as PgServer, Session};
 use crate::pg::sql::Sql;
 use crate::plan::backup::{Begun, Finished, begun, failed, finished};
 use crate::store::{Metadata, Store};
@@ -290,6 +290,9 @@ struct Active {
     id: BackupId,
     schema: String,
     snapshot: String,
+    /// Whose snapshot it is, and which host of the connection string that is.
+    server: PgServer,
+    host: usize,
     source: Source,
     metadata: Metadata,
     tables: Vec<catalog::contents::TableFacts>,
@@ -426,6 +429,24 @@ impl Held {
         }
     }
 
+    /// One on the server of a tenant's snapshot: another one may know that snapshot's name for something else.
+    async fn take_beside(&mut self, connector: &Connector, active: &Active) -> Result<Session> {
+        self.used += 1;
+        match self.session.take() {
+            Some(session)
+                if !session.is_closed()
+                    && self.used <= RECYCLE_AFTER
+                    && session.server().started == active.server.started =>
+            {
+                Ok(session)
+            }
+            _ => {
+                self.used = 1;
+                connector.connect_beside(&active.server, active.host).await
+            }
+        }
+    }
+
     fn keep(&mut self, session: Session) {
         self.session = Some(session);
     }
@@ -511,7 +532,7 @@ impl Worker {
         let writer = &self.run.writer;
         let connector = writer.replica.as_ref().unwrap_or(&writer.connector);
         let joined = async {
-            let session = self.reader.take(connector).await?;
+            let session = self.reader.take_beside(connector, active).await?;
             snapshot::join(&session, &active.source, &active.snapshot).await?;
             Ok::<_, Error>(session)
         };
@@ -569,7 +590,7 @@ impl Worker {
             }
         };
         self.reader.keep(reader);
-        let pid = lock.session().server().backend_pid;
+        let server = lock.session().server().clone();
         let released = lock.release().await;
         match (result, released) {
             (result, Ok(locker)) => {
@@ -578,7 +599,7 @@ impl Worker {
             }
             (Err(error), Err(_)) => Err(error),
             // Written, and not known whether it counts.
-            (Ok(done), Err(error)) => run.settle(pid, done, error).await,
+            (Ok(done), Err(error)) => run.settle(&server, done, error).await,
         }
     }
 }
@@ -627,6 +648,8 @@ impl Run {
             id: id.clone(),
             schema: shown.tenant.schema_name.clone(),
             snapshot: shown.snapshot.clone(),
+            server: reader.server().clone(),
+            host: reader.host(),
             source,
             metadata: writer.metadata(&shown),
             tables: shown.contents.tables.clone(),
@@ -868,13 +891,13 @@ impl Run {
     }
 
     /// After the session was lost that was to commit a backup's row: finds out whether it did.
-    async fn settle(&self, backend_pid: i32, done: Done, error: Error) -> Result<Done> {
+    async fn settle(&self, lost: &PgServer, done: Done, error: Error) -> Result<Done> {
         let uncertain = |error: Error| {
             error.with_uncertainty().with_hint(
                 "The server cannot be asked, so it is not known whether the backup counts. Once it is back, `tenantctl backup list` tells.",
             )
         };
-        let Ok(session) = end_lost(&self.writer.connector, backend_pid).await else {
+        let Ok(session) = end_lost(&self.writer.connector, lost).await else {
             return Err(uncertain(error));
         };
         match catalog::backups::find_one(&session, &done.backup_id).await {

@@ -23,6 +23,7 @@ use crate::cli::{BackupArgs, BackupCommand, BackupMakeArgs};
 use crate::credentials::vault::Recipients;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::conninfo::ConnInfo;
+use crate::pg::hosts::Demand;
 use crate::pg::session::{Connector, Session};
 use crate::store::{self, Store, WriteOptions};
 use crate::tenant::{TenantId, quoted};
@@ -411,7 +412,7 @@ async fn replica(ctx: &Context<'_>, url: &str) -> Result<Connector> {
     let mut first = None;
     for url in urls {
         let info = ConnInfo::resolve(Some(url), &env)?;
-        let connector = ctx.settings.connector.with_info(info);
+        let connector = ctx.settings.connector.with_info(info).demanding(Demand::Standby);
         match usable(&connector).await {
             Ok(()) => return Ok(connector),
             Err(error) => {

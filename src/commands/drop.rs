@@ -223,7 +223,7 @@ async fn run_plan(ctx: &Context<'_>, session: &Session, row: &TenantRow, plan: &
     };
     if failure.outcome == Outcome::Unknown {
         let connector = &ctx.settings.connector;
-        return match settle(connector, session.server().backend_pid, &row.schema_name).await {
+        return match settle(connector, session.server(), &row.schema_name).await {
             Ok(false) => Ok(()),
             Ok(true) => Err(failure.error),
             Err(_) => Err(failure.error.with_uncertainty().with_hint(

@@ -29,6 +29,7 @@ use crate::cli::{AuditCommand, Cli, Command, OutputFormat};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::notify::Notifier;
+use crate::pg::hosts::Demand;
 use crate::pg::record::Failures;
 use crate::plan::Plan;
 use crate::settings::Settings;
@@ -141,8 +142,12 @@ pub async fn dispatch(cli: &Cli, ui: &Ui, interrupt: &Interrupt, critical: &mut 
         _ => {}
     }
     let name = cli.command.name();
+    let mut settings = Settings::resolve(&cli.global, name)?;
+    if cli.command.writes() {
+        settings.connector = settings.connector.demanding(Demand::Primary);
+    }
     let ctx = Context {
-        settings: Settings::resolve(&cli.global, name)?,
+        settings,
         ui,
         interrupt,
     };

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::types::Type;
 
-use super::session::{Connector, Session, column};
+use super::hosts::Demand;
+use super::session::{Connector, Server, Session, column};
 use super::sql::Sql;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -61,14 +62,19 @@ FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = $1 AND a.pid = ANY (pg_cat
 ///
 /// # Errors
 /// When the server cannot be asked, or the lost session cannot be ended.
-pub async fn end_lost(connector: &Connector, backend_pid: i32) -> Result<Session> {
-    let session = patiently(connector).await?;
+pub async fn end_lost(connector: &Connector, lost: &Server) -> Result<Session> {
+    // A standby could not tell: it may not have got yet what the lost session has committed.
+    let session = patiently(&connector.demanding(Demand::Primary)).await?;
+    // It went down with its server. Here that process id may be another's.
+    if session.server().started != lost.started {
+        return Ok(session);
+    }
     let doing = "end the lost session";
     let sql = Sql::new(
         "SELECT pg_catalog.pg_terminate_backend(a.pid, 5000) AS ended FROM pg_catalog.pg_stat_activity a
 WHERE a.pid = $1 AND a.usename = session_user",
     );
-    for row in session.query(&sql, &[(&backend_pid, Type::INT4)], doing).await? {
+    for row in session.query(&sql, &[(&lost.backend_pid, Type::INT4)], doing).await? {
         if !column::<bool>(&row, "ended")? {
             return Err(Error::new(ErrorKind::Timeout, format!("failed to {doing}")));
         }
@@ -76,12 +82,14 @@ WHERE a.pid = $1 AND a.usename = session_user",
     Ok(session)
 }
 
-/// A session with a server that may just be coming back.
+/// A session with a server that may just be coming back, or become the primary.
 async fn patiently(connector: &Connector) -> Result<Session> {
     let end = Instant::now() + Duration::from_secs(5);
     loop {
         match connector.connect().await {
-            Err(error) if error.kind() == ErrorKind::Connection && Instant::now() < end => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Connection | ErrorKind::ReadOnly) && Instant::now() < end =>
+            {
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
             result => return result,

@@ -5,6 +5,7 @@ pub mod conninfo;
 pub mod console;
 pub mod copy;
 pub mod eviction;
+pub mod hosts;
 pub mod password;
 pub mod record;
 pub mod session;

@@ -1,7 +1,7 @@
 //! The one way to a server: connect, pin the session's settings, send [`Sql`], get rows or one of our errors.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{CancelToken, Client, NoTls, SimpleQueryMessage, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::conninfo::{ConnInfo, TargetSessionAttrs};
+use super::conninfo::ConnInfo;
+use super::hosts::{self, Demand, Tried};
 use super::record::Failures;
 use super::sql::Sql;
 use super::{sqlstate, tls};
@@ -56,12 +57,17 @@ pub struct Server {
     pub read_only: bool,
     /// The backend's process id.
     pub backend_pid: i32,
+    /// When the server started, to the microsecond: a process id and a snapshot mean something on that very server only.
+    pub started: String,
 }
 
-/// Opens sessions to one server with one login.
+/// Opens sessions to one server, or to the one of several that fits, with one login.
 #[derive(Clone)]
 pub struct Connector {
     info: Arc<ConnInfo>,
+    demand: Demand,
+    /// The host of the last session, which is tried first: one that is down, or no primary, would cost each session its time.
+    last: Arc<AtomicUsize>,
     application: Arc<str>,
     limits: SessionLimits,
     discreet: bool,
@@ -73,6 +79,8 @@ impl Connector {
     pub fn new(info: ConnInfo, application: &str, limits: SessionLimits) -> Self {
         Self {
             info: Arc::new(info),
+            demand: Demand::Newest,
+            last: Arc::default(),
             application: application.into(),
             limits,
             discreet: false,
@@ -105,47 +113,100 @@ impl Connector {
     pub fn with_info(&self, info: ConnInfo) -> Self {
         Self {
             info: Arc::new(info),
+            last: Arc::default(),
             ..self.clone()
         }
     }
 
-    /// Opens a session on the first host that answers and fits `target_session_attrs`.
+    /// The same, but its sessions need this of a server.
+    #[must_use]
+    pub fn demanding(&self, demand: Demand) -> Self {
+        Self {
+            demand,
+            last: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Opens a session on the host that fits `target_session_attrs` and what is demanded, the best of those that answer.
     ///
     /// # Errors
-    /// Kind `connection` with a hint for each way it can fail; `unsupported` for a server older than 15.
+    /// Kind `connection` with a hint for each way it can fail; `read_only` when the only host is no primary and one is
+    /// demanded; `usage` when the connection string asks for the contrary; `unsupported` for a server older than 15.
     pub async fn connect(&self) -> Result<Session> {
         let wanted = self.info.target_session_attrs;
-        let mut first_error = None;
-        // prefer-standby: a first pass over the standbys, a second over anything.
-        let passes: &[TargetSessionAttrs] = match wanted {
-            TargetSessionAttrs::PreferStandby => &[TargetSessionAttrs::Standby, TargetSessionAttrs::Any],
-            _ => &[wanted],
-        };
-        for pass in passes {
-            for host in 0..self.info.hosts.len() {
-                match self.connect_host(host).await {
-                    Ok(session) if session.fits(*pass) => return Ok(session),
-                    Ok(session) => {
-                        first_error.get_or_insert_with(|| {
-                            Error::new(
-                                ErrorKind::Connection,
-                                format!("no server fits target_session_attrs={pass}"),
-                            )
-                            .with_cause(format!(
-                                "{} is {}",
-                                self.info.describe_host(host),
-                                session.server.role_name()
-                            ))
-                            .with_hint("Check the hosts in the connection string, and which of them is the primary.")
-                        });
-                    }
-                    Err(error) => {
-                        first_error.get_or_insert(error);
+        hosts::require_compatible(wanted, self.demand)?;
+        let mut tried = Tried::default();
+        let mut second_best: Option<(u8, Session)> = None;
+        let alone = self.info.hosts.len() == 1;
+        for host in self.in_order() {
+            let place = self.info.describe_host(host);
+            let session = match self.connect_host(host).await {
+                Ok(session) => session,
+                Err(error) => {
+                    tried.failed(&place, error);
+                    continue;
+                }
+            };
+            let server = session.server();
+            match hosts::rank(wanted, self.demand, server) {
+                Some(0) => return Ok(self.settled_on(session)),
+                Some(rank) => {
+                    if second_best.as_ref().is_none_or(|(best, _)| rank < *best) {
+                        second_best = Some((rank, session));
                     }
                 }
+                None if alone && self.demand == Demand::Primary => server.require_writable()?,
+                // There is no choice; whoever needs a standby says what it is not.
+                None if alone && wanted.is_none() => return Ok(session),
+                None => tried.unfit(&place, server),
             }
         }
-        Err(first_error.unwrap_or_else(|| Error::usage("the connection string names no host")))
+        match second_best {
+            Some((_, session)) => Ok(self.settled_on(session)),
+            None => Err(tried.into_error(wanted, self.demand)),
+        }
+    }
+
+    /// The hosts as they are to be tried.
+    fn in_order(&self) -> impl Iterator<Item = usize> {
+        let count = self.info.hosts.len();
+        let last = self.last.load(Ordering::Relaxed).min(count.saturating_sub(1));
+        std::iter::once(last)
+            .chain((0..count).filter(move |host| *host != last))
+            .take(count)
+    }
+
+    fn settled_on(&self, session: Session) -> Session {
+        if self.last.swap(session.host, Ordering::Relaxed) != session.host {
+            let place = self.info.describe_host(session.host);
+            tracing::info!(server = %place, role = session.server.role_name(), "connected past other hosts");
+        }
+        session
+    }
+
+    /// Whether a session was taken for want of a better one, which may be there by now: one that is kept for long is then
+    /// better replaced.
+    pub fn would_rather_another(&self, session: &Session) -> bool {
+        self.info.hosts.len() > 1
+            && hosts::rank(self.info.target_session_attrs, self.demand, &session.server) != Some(0)
+    }
+
+    /// Opens a session on the very server that another one is on, to share its snapshot.
+    ///
+    /// # Errors
+    /// As [`Connector::connect`]; kind `connection` when another server answers in its place.
+    pub async fn connect_beside(&self, other: &Server, host: usize) -> Result<Session> {
+        let session = self.connect_host(host).await?;
+        if session.server.started == other.started {
+            return Ok(session);
+        }
+        let place = self.info.describe_host(host);
+        Err(Error::new(ErrorKind::Connection, "sessions reach different servers")
+            .with_cause(format!(
+                "behind {place} there is more than one server, or it was restarted"
+            ))
+            .with_hint("Connect to one server, past whatever spreads sessions over several."))
     }
 
     async fn connect_host(&self, host: usize) -> Result<Session> {
@@ -314,6 +375,7 @@ SELECT pg_catalog.current_setting('server_version_num') AS version_num,
     pg_catalog.pg_is_in_recovery() AS in_recovery,
     pg_catalog.current_setting('default_transaction_read_only') AS read_only,
     pg_catalog.pg_backend_pid() AS pid,
+    pg_catalog.pg_postmaster_start_time() AS started,
     CASE WHEN pg_catalog.current_setting('restrict_nonsystem_relation_kind', true) IS NOT NULL
         THEN pg_catalog.set_config('restrict_nonsystem_relation_kind', 'view,foreign-table', false) END AS restricted,
     CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL
@@ -342,6 +404,7 @@ SELECT pg_catalog.current_setting('server_version_num') AS version_num,
         in_recovery: text("in_recovery") == "t",
         read_only: text("read_only") == "on",
         backend_pid: text("pid").parse().unwrap_or_default(),
+        started: text("started"),
     })
 }
 
@@ -362,7 +425,8 @@ AND (p.name LIKE 'debug%' OR pg_catalog.has_parameter_privilege(p.name, 'SET'))"
 }
 
 impl Server {
-    fn role_name(&self) -> &'static str {
+    /// What it is, for messages.
+    pub(super) fn role_name(&self) -> &'static str {
         match (self.in_recovery, self.read_only) {
             (true, _) => "a standby",
             (false, true) => "a read-only primary",
@@ -444,17 +508,6 @@ impl Session {
     /// Gives the session up: what it was asked last may still be running.
     pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
-    }
-
-    fn fits(&self, wanted: TargetSessionAttrs) -> bool {
-        let writable = !self.server.in_recovery && !self.server.read_only;
-        match wanted {
-            TargetSessionAttrs::Any | TargetSessionAttrs::PreferStandby => true,
-            TargetSessionAttrs::ReadWrite => writable,
-            TargetSessionAttrs::ReadOnly => !writable,
-            TargetSessionAttrs::Primary => !self.server.in_recovery,
-            TargetSessionAttrs::Standby => self.server.in_recovery,
-        }
     }
 
     /// Runs one or more statements in one round trip; `doing` completes `failed to ...`.
@@ -603,6 +656,7 @@ mod tests {
             in_recovery: false,
             read_only: false,
             backend_pid: 1,
+            started: "then".into(),
         };
         let error = server(140_020).require_supported().expect_err("too old");
         assert_eq!(error.kind().exit_code(), 4);

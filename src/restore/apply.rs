@@ -246,7 +246,7 @@ impl Restorer {
             return Err(failure.error);
         }
         let asked = async {
-            let session = end_lost(&self.connector, lost.server().backend_pid).await?;
+            let session = end_lost(&self.connector, lost.server()).await?;
             tenants::recorded(&session, operation).await
         };
         match asked.await {

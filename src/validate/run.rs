@@ -177,8 +177,9 @@ pub async fn run(
     if let Some(ids) = &scope {
         session.batch(&scoped(Some(ids)), "set the scope").await?;
     }
+    let (server, host) = (&session.server().clone(), session.host());
     let others = (1..request.jobs.min(request.checks.len())).map(|_| async {
-        let session = connector.connect().await?;
+        let session = connector.connect_beside(server, host).await?;
         begin(&session, Some(&snapshot), scope.as_deref(), request.timeout).await?;
         Ok(session)
     });

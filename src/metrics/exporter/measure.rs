@@ -59,7 +59,10 @@ impl Exporter {
 
     async fn measure_with(&self, part: Part, kept: &mut Option<Kept>) -> Result<Measured> {
         kept.take_if(|kept| {
-            kept.session.is_closed() || kept.used >= RECYCLE_AFTER || kept.opened.elapsed() >= RECYCLE_AGE
+            kept.session.is_closed()
+                || kept.used >= RECYCLE_AFTER
+                || kept.opened.elapsed() >= RECYCLE_AGE
+                || self.connector.would_rather_another(&kept.session)
         });
         let kept = match kept {
             Some(kept) => kept,

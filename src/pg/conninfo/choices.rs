@@ -145,7 +145,10 @@ mod tests {
     fn choices_read_back_as_written() {
         for text in ["any", "read-write", "read-only", "primary", "standby", "prefer-standby"] {
             let info = resolve(&format!("user=u host=h target_session_attrs={text}"), &[]).unwrap();
-            assert_eq!(info.target_session_attrs.to_string(), text);
+            assert_eq!(
+                info.target_session_attrs.map(|attrs| attrs.to_string()).as_deref(),
+                Some(text)
+            );
         }
         for text in ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] {
             assert_eq!(

@@ -129,8 +129,8 @@ pub struct ConnInfo {
     pub channel_binding: ChannelBinding,
     /// Limit for each host; none waits for ever.
     pub connect_timeout: Option<Duration>,
-    /// Which kind of server is wanted.
-    pub target_session_attrs: TargetSessionAttrs,
+    /// Which kind of server is wanted; none if that was not said.
+    pub target_session_attrs: Option<TargetSessionAttrs>,
     /// Whether the hosts were shuffled.
     pub load_balance_hosts: LoadBalanceHosts,
     /// What the user wants to be called in `pg_stat_activity`.

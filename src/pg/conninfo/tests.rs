@@ -227,7 +227,7 @@ fn everything_has_a_default() {
     assert_eq!(info.ssl_max_protocol_version, TlsVersion::V1_3);
     assert_eq!(info.channel_binding, ChannelBinding::Prefer);
     assert_eq!(info.connect_timeout, Some(Duration::from_secs(10)));
-    assert_eq!(info.target_session_attrs, TargetSessionAttrs::Any);
+    assert_eq!(info.target_session_attrs, None);
     assert_eq!(info.load_balance_hosts, LoadBalanceHosts::Disable);
     assert_eq!((&info.application_name, &info.options), (&None, &None));
     assert_eq!(info.home.as_deref(), Some(Path::new("/nonexistent")));
@@ -278,7 +278,7 @@ fn the_string_wins_over_the_environment() {
     assert!(!info.sslsni && !info.send_client_cert);
     assert_eq!(info.ssl_min_protocol_version, TlsVersion::V1_3);
     assert_eq!(info.connect_timeout, Some(Duration::from_secs(3)));
-    assert_eq!(info.target_session_attrs, TargetSessionAttrs::ReadWrite);
+    assert_eq!(info.target_session_attrs, Some(TargetSessionAttrs::ReadWrite));
     assert_eq!(
         (info.application_name.as_deref(), info.options.as_deref()),
         (Some("ea"), Some("-c eo=1"))
@@ -299,7 +299,7 @@ fn the_string_wins_over_the_environment() {
     assert_eq!(info.sslrootcert, RootCert::File("/sr".into()));
     assert_eq!(
         (info.connect_timeout, info.target_session_attrs),
-        (None, TargetSessionAttrs::Any)
+        (None, Some(TargetSessionAttrs::Any))
     );
     assert_eq!(
         (info.application_name.as_deref(), info.options.as_deref()),

@@ -12,7 +12,7 @@ use super::passfile::PassFile;
 use super::socket::default_host;
 use super::{
     ChannelBinding, ConnInfo, HostSpec, Keepalives, LoadBalanceHosts, RootCert, Secret, SslMode, SslNegotiation,
-    TargetSessionAttrs, TlsVersion,
+    TlsVersion,
 };
 use crate::error::{Error, Result};
 
@@ -93,7 +93,7 @@ impl Given {
             ssl_max_protocol_version,
             channel_binding: self.choice("channel_binding")?.unwrap_or(ChannelBinding::Prefer),
             connect_timeout,
-            target_session_attrs: self.choice("target_session_attrs")?.unwrap_or(TargetSessionAttrs::Any),
+            target_session_attrs: self.choice("target_session_attrs")?,
             load_balance_hosts,
             application_name: self.owned("application_name"),
             options: self.owned("options"),
