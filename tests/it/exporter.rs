@@ -15,7 +15,7 @@ use tenantctl::cluster::{Cluster, Options};
 use crate::support::{self, Cmd, Db, hold, loud, wait_for};
 
 /// A server that answers HTTP, until it is dropped.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
     port: u16,
 }
@@ -31,7 +31,7 @@ const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0;q=0.5,text
 
 impl Serving {
     /// `metrics serve` at a free port. A scrape waits until what it asks for is measured, however busy the machine is.
-    fn start(db: &Db, args: &[&str]) -> Self {
+    pub(crate) fn start(db: &Db, args: &[&str]) -> Self {
         let mut all = vec!["metrics", "serve", "--listen", "127.0.0.1:0"];
         if !args.contains(&"--wait") {
             all.extend(["--wait", "60"]);
@@ -73,7 +73,7 @@ impl Serving {
         self.ask("GET", path, "*/*").unwrap()
     }
 
-    fn metrics(&self) -> String {
+    pub(crate) fn metrics(&self) -> String {
         self.ask("GET", "/metrics", OPENMETRICS).unwrap().body
     }
 
@@ -115,7 +115,7 @@ fn ask(port: u16, method: &str, path: &str, accept: &str) -> std::io::Result<Ans
 }
 
 /// The value of a sample, given its name and some of its labels.
-fn sample(text: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+pub(crate) fn sample(text: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
     let mut found = text.lines().filter(|line| {
         let own = line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
         own && labels

@@ -31,6 +31,7 @@ mod mutations;
 mod passwords;
 mod probe;
 mod provision;
+mod replicas;
 mod report;
 mod restore;
 mod rotate;
