@@ -50,21 +50,35 @@ pub struct ValidateArgs {
     /// Seconds that one check may take; one that takes longer is UNKNOWN
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub check_timeout: u32,
-    /// List the checks
+    /// List the checks; with --preflight or --post-deploy, theirs
     #[arg(long, conflicts_with_all = ["tenants", "all"])]
     pub list: bool,
     /// Tell what a check looks for and why
     #[arg(long, value_name = "CHECK", conflicts_with_all = ["tenants", "all", "list"])]
     pub explain: Option<String>,
     /// Check the cluster against the deployment checklist instead of the tenants' isolation
-    #[arg(long, conflicts_with_all = ["tenants", "all", "probe", "list", "explain"])]
+    ///
+    /// Server, settings, TimescaleDB, PgBouncer, replicas, store, receiver of alerts, cache, and whether locks, connections,
+    /// memory, chunks and disk suffice for the tenants there are. Writes nothing but a probe into the store and the cache.
+    #[arg(long, conflicts_with_all = ["tenants", "all", "probe", "fail_on"])]
     pub preflight: bool,
     /// Check what must hold once tenants are served: provisioning times, isolation, backups, alerts, baseline
-    #[arg(long, conflicts_with_all = ["tenants", "all", "probe", "list", "explain", "preflight"])]
+    ///
+    /// Makes a tenant in a transaction that is rolled back, probes the tenants as --probe does, and posts a test alert.
+    #[arg(long, conflicts_with_all = ["tenants", "all", "probe", "fail_on", "preflight"])]
     pub post_deploy: bool,
     /// With --preflight: print a postgresql.conf fragment of what should be set otherwise, and check nothing else
-    #[arg(long, requires = "preflight")]
+    #[arg(long, requires = "preflight", conflicts_with_all = ["check", "skip", "list", "explain"])]
     pub print_config: bool,
+    /// With --preflight: memory of the server's machine, such as 64GB [default: this machine's, if the server runs here]
+    #[arg(long, value_name = "SIZE", requires = "preflight")]
+    pub memory: Option<String>,
+    /// With --preflight: store of backups, file:///folder or s3://bucket/prefix [default: backup.store]
+    #[arg(long, value_name = "URL", env = "TENANTCTL_STORE")]
+    pub store: Option<String>,
+    /// With --preflight: the admin console of PgBouncer, as --database-url
+    #[arg(long, value_name = "URL", env = "TENANTCTL_PGBOUNCER_URL", hide_env_values = true)]
+    pub pooler_url: Option<String>,
 }
 
 /// The severity from which on findings fail.

@@ -289,6 +289,9 @@ fn wrapped(text: &str) -> String {
 /// # Errors
 /// Kind `usage` for a check that does not exist.
 pub fn describe(ui: &Ui, args: &ValidateArgs) -> Result<Status> {
+    if args.preflight || args.post_deploy {
+        return preflight::describe(ui, args);
+    }
     match &args.explain {
         Some(id) => ui.result(checks::find(id)?)?,
         None => ui.result(&Catalogue { checks: checks::all() })?,

@@ -156,6 +156,26 @@ pub async fn ids(url: &str) -> Result<Vec<TenantId>> {
     .await
 }
 
+/// Writes a key that expires by itself, reads and removes it. Returns the address, without user and password.
+///
+/// # Errors
+/// Kind `config` for a URL that is none, `connection` when Redis is away or refuses.
+pub async fn probe(url: &str) -> Result<String> {
+    bounded(async {
+        let mut redis = Redis::connect(url).await?;
+        // A colon cannot be in a tenant's id, so this is no tenant's key.
+        let key = format!("{PREFIX}:probe:{}", crate::pg::password::random_hex(8));
+        let _: () = redis.ask(redis::cmd("SETEX").arg(&key).arg(60).arg("1")).await?;
+        let value: Option<String> = redis.ask(redis::cmd("GET").arg(&key)).await?;
+        let removed: u64 = redis.ask(redis::cmd("DEL").arg(&key)).await?;
+        if value.as_deref() != Some("1") || removed != 1 {
+            return Err(redis.error("has lost the key that was just written"));
+        }
+        Ok(redis.address)
+    })
+    .await
+}
+
 fn key(id: &TenantId) -> String {
     format!("{PREFIX}{id}")
 }

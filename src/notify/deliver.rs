@@ -109,6 +109,22 @@ impl Receiver {
         )
     }
 
+    /// Asks for the headers alone, which tells nobody anything. Returns the status of the answer, whatever it is.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub async fn reach(&self, limit: Duration) -> Result<u16, String> {
+        let asked = self.client.head(self.url.clone()).send();
+        match timeout(limit, asked).await {
+            Ok(Ok(response)) => Ok(response.status().as_u16()),
+            Ok(Err(error)) => Err(match unanswered(&error) {
+                Failed::ForNow(undelivered, _) => undelivered.why,
+                Failed::ForGood { why, .. } => why,
+            }),
+            Err(_) => Err("no answer in time".to_owned()),
+        }
+    }
+
     /// Posts these bodies, several at a time, until the deadline; says of each whether the receiver has accepted it, or
     /// why not. A body that was sent and not answered in time counts as not accepted, so that it may arrive twice.
     pub async fn post(&self, bodies: Vec<Vec<u8>>, deadline: Instant) -> Vec<Result<(), Undelivered>> {

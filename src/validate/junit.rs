@@ -173,15 +173,18 @@ fn line(finding: &Finding) -> String {
     )
 }
 
-fn seconds(milliseconds: f64) -> String {
+/// Milliseconds as the format wants a time.
+pub fn seconds(milliseconds: f64) -> String {
     format!("{:.6}", milliseconds / 1000.0)
 }
 
-fn text(raw: &str) -> String {
+/// Text between tags.
+pub fn text(raw: &str) -> String {
     escape(raw, false)
 }
 
-fn attribute(raw: &str) -> String {
+/// Text in an attribute.
+pub fn attribute(raw: &str) -> String {
     escape(raw, true)
 }
 

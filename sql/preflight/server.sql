@@ -1,0 +1,13 @@
+-- What the server is, and what of it can be told without the registry.
+SELECT (SELECT c.system_identifier::text FROM pg_catalog.pg_control_system() c) AS system_identifier,
+    pg_catalog.host(pg_catalog.inet_server_addr()) AS address,
+    pg_catalog.to_char(pg_catalog.now() AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS today,
+    (SELECT pg_catalog.array_agg(x.extname::text) FROM pg_catalog.pg_extension x) AS extensions,
+    (SELECT a.default_version FROM pg_catalog.pg_available_extensions a WHERE a.name = 'timescaledb') AS timescaledb_available,
+    (SELECT x.extversion FROM pg_catalog.pg_extension x WHERE x.extname = 'timescaledb') AS timescaledb_installed,
+    EXISTS (SELECT FROM pg_catalog.pg_available_extensions a WHERE a.name = 'pg_stat_statements') AS statements_available,
+    (SELECT pg_catalog.max(pg_catalog.age(d.datfrozenxid)) FROM pg_catalog.pg_database d) AS oldest_xid_age,
+    (SELECT d.datname::text FROM pg_catalog.pg_database d ORDER BY pg_catalog.age(d.datfrozenxid) DESC LIMIT 1) AS oldest_database,
+    -- What pg_dump locks: every table that is not the system's, chunks and partitions among them.
+    (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384) AS tables,
+    pg_catalog.to_regclass('tenantctl.tenants') IS NOT NULL AS has_registry

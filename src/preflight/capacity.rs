@@ -1,0 +1,459 @@
+//! What grows with the fleet: locks, catalog caches, chunks.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::types::Type;
+
+use super::checklist::{CACHE_MEMORY, CHUNKS, LOCKS};
+use super::observe::Observed;
+use super::{Item, Verdict};
+use crate::config::Config;
+use crate::error::Result;
+use crate::figures::{bytes, count, grouped};
+use crate::pg::session::{Connector, Session, column};
+use crate::pg::sql::Sql;
+
+/// Locks that the drop of one chunk takes, measured with timescaledb 2.28: its table, indexes, constraints and the rest.
+const LOCKS_OF_A_CHUNK: u64 = 9;
+
+/// What dropping and remembering tenants takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Objects {
+    /// The tenant whose schema has most objects.
+    pub tenant: String,
+    /// Its objects, each of which DROP SCHEMA locks; chunks left out.
+    pub objects: u64,
+    /// Its chunks.
+    pub chunks: u64,
+    /// Tables and indexes of the tenant that has most of them.
+    pub most_cached: u64,
+    /// Those of all tenants.
+    pub all_cached: u64,
+}
+
+/// Reads what the tenants' schemas hold; none without a tenant.
+///
+/// # Errors
+/// When the server refuses the query.
+pub async fn objects(session: &Session, seen: &Observed) -> Result<Option<Objects>> {
+    if seen.tenants().is_none_or(|tenants| tenants.count == 0) {
+        return Ok(None);
+    }
+    let sql = Sql::new(include_str!("../../sql/preflight/objects.sql"));
+    let row = session.query_opt(&sql, &[], "count the tenants' objects").await?;
+    row.map(|row| {
+        let number = |name: &str| -> Result<u64> { Ok(column::<i64>(&row, name)?.unsigned_abs()) };
+        Ok(Objects {
+            tenant: column(&row, "tenant_id")?,
+            objects: number("objects")?,
+            chunks: number("chunks")?,
+            most_cached: number("most_cached")?,
+            all_cached: number("all_cached")?,
+        })
+    })
+    .transpose()
+}
+
+/// `max_locks_per_transaction` with which a need fits with a quarter to spare, in steps of 64.
+pub fn locks_wanted(need: u64, seen: &Observed) -> u64 {
+    let sessions = seen.number("max_connections") + seen.number("max_prepared_transactions");
+    (need * 4).div_ceil(3 * sessions.max(1)).div_ceil(64) * 64
+}
+
+/// The locks of the largest single thing that tenantctl or a DBA does: a dump of all tables, or the drop of a tenant.
+pub fn lock_need(seen: &Observed, objects: Option<&Objects>) -> u64 {
+    let dropped = objects.map_or(0, |o| o.objects + LOCKS_OF_A_CHUNK * o.chunks);
+    seen.tables.max(dropped)
+}
+
+/// `locks`.
+pub fn locks(seen: &Observed, objects: Option<&Objects>) -> Vec<Item> {
+    let capacity = seen.lock_capacity();
+    let (per, connections, prepared) = (
+        seen.number("max_locks_per_transaction"),
+        seen.number("max_connections"),
+        seen.number("max_prepared_transactions"),
+    );
+    let room = format!("the lock table holds {capacity} for sure ({per} * ({connections} + {prepared}))");
+    let remedy = |need: u64| {
+        format!(
+            "ALTER SYSTEM SET max_locks_per_transaction = {}; then restart the server",
+            locks_wanted(need, seen)
+        )
+    };
+    let judge = |need: u64| match need {
+        need if need > capacity => Verdict::Fail,
+        need if need * 4 > capacity * 3 => Verdict::Warn,
+        _ => Verdict::Pass,
+    };
+    let item = |object: &str, verdict, detail: String, need: u64| {
+        let item = Item::new(&LOCKS, verdict, format!("{detail}; {room}")).about(object);
+        if verdict == Verdict::Pass {
+            item
+        } else {
+            item.remedy(remedy(need))
+        }
+    };
+    let dump = seen.tables;
+    let mut items = vec![item(
+        "pg_dump of the database",
+        judge(dump),
+        format!("pg_dump and pg_upgrade lock {}", tables(dump)),
+        dump,
+    )];
+    if let Some(o) = objects {
+        let whole = o.objects + LOCKS_OF_A_CHUNK * o.chunks;
+        let verdict = match judge(whole) {
+            // tenantctl drops chunks in batches first; a DBA's own DROP SCHEMA does not.
+            Verdict::Fail if judge(o.objects) != Verdict::Fail => Verdict::Warn,
+            verdict => verdict,
+        };
+        let chunks = match o.chunks {
+            0 => String::new(),
+            n => format!(", {} of them for {}", LOCKS_OF_A_CHUNK * n, count(to_usize(n), "chunk")),
+        };
+        items.push(item(
+            "drop of a tenant",
+            verdict,
+            format!(
+                "DROP SCHEMA of the largest tenant, {}, takes {whole} locks{chunks}",
+                o.tenant
+            ),
+            whole,
+        ));
+    }
+    items
+}
+
+fn tables(n: u64) -> String {
+    count(to_usize(n), "table")
+}
+
+fn to_usize(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+/// Tables and indexes that are touched to measure what remembering them takes.
+const SAMPLE: i64 = 400;
+
+/// Bytes that a session keeps for itself and for each table or index that it has touched.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CacheCost {
+    /// Reserved by a session that has looked at no tenant.
+    pub session: u64,
+    /// For each relation.
+    pub relation: u64,
+    /// How many were touched.
+    pub sampled: u64,
+}
+
+/// Measures it in a session of its own; none without a tenant's tables.
+///
+/// # Errors
+/// When the server refuses a query: the memory of sessions is shown to superusers and pg_read_all_stats alone, and a tenant's
+/// lock on a table is waited for as long as any other.
+pub async fn measure_cache(connector: &Connector) -> Result<Option<CacheCost>> {
+    let session = connector.connect().await?;
+    let sample = Sql::new(include_str!("../../sql/preflight/cache_sample.sql"));
+    let rows = session
+        .query(&sample, &[(&SAMPLE, Type::INT8)], "choose tables")
+        .await?;
+    let oids = rows
+        .iter()
+        .map(|row| column::<u32>(row, "oid"))
+        .collect::<Result<Vec<_>>>()?;
+    if oids.is_empty() {
+        return Ok(None);
+    }
+    let memory = Sql::new(include_str!("../../sql/preflight/cache_memory.sql"));
+    let touch = Sql::new(include_str!("../../sql/preflight/cache_touch.sql"));
+    // What the queries themselves bring into the cache is there before it counts.
+    let (warm_up, rest) = oids.split_at(1);
+    for some in [warm_up, warm_up] {
+        session
+            .query(&touch, &[(&some, Type::OID_ARRAY)], "touch a table")
+            .await?;
+        session.query(&memory, &[], "measure the session's memory").await?;
+    }
+    let used = async || -> Result<(u64, u64)> {
+        let row = session.query_one(&memory, &[], "measure the session's memory").await?;
+        Ok((
+            column::<i64>(&row, "bytes")?.unsigned_abs(),
+            column::<i64>(&row, "reserved")?.unsigned_abs(),
+        ))
+    };
+    let (before, session_bytes) = used().await?;
+    session
+        .query(&touch, &[(&rest, Type::OID_ARRAY)], "touch the tables")
+        .await?;
+    let (after, _) = used().await?;
+    let sampled = rest.len() as u64;
+    if sampled == 0 {
+        return Ok(None);
+    }
+    Ok(Some(CacheCost {
+        session: session_bytes,
+        relation: after.saturating_sub(before) / sampled,
+        sampled,
+    }))
+}
+
+/// Above this, a session that has touched all tenants is a danger of its own.
+const ADMIN_SESSION: u64 = 1 << 30;
+
+/// `cache_memory`.
+pub fn cache_memory(seen: &Observed, objects: &Objects, cost: &CacheCost) -> Vec<Item> {
+    let per = format!(
+        "{} for each table or index, measured on {}",
+        bytes(cost.relation),
+        grouped(cost.sampled as f64)
+    );
+    let tenant = cost.session + cost.relation * objects.most_cached;
+    let connections = seen.number("max_connections");
+    let all = tenant * connections;
+    let detail = format!(
+        "a tenant's session takes about {} once it has touched its {} tables and indexes ({per}); {connections} of them {}",
+        bytes(tenant),
+        grouped(objects.most_cached as f64),
+        bytes(all)
+    );
+    let tenants = match &seen.memory {
+        None => Item::unknown(
+            &CACHE_MEMORY,
+            format!("{detail}; the memory of the server's machine is not known"),
+        )
+        .remedy("Say how much it has: --memory 64GB."),
+        Some(memory) if all > memory.bytes / 4 => Item::warn(
+            &CACHE_MEMORY,
+            format!("{detail}, more than a quarter of {}", bytes(memory.bytes)),
+            "Let tenants in through the pooler, which ends sessions after server_lifetime, or lower max_connections.",
+        ),
+        Some(memory) => Item::pass(&CACHE_MEMORY, format!("{detail}, of {}", bytes(memory.bytes))),
+    };
+    let admin = cost.session + cost.relation * objects.all_cached;
+    let detail = format!(
+        "a session that has touched all {} tables and indexes of all tenants takes about {}",
+        grouped(objects.all_cached as f64),
+        bytes(admin)
+    );
+    let admin = if admin > ADMIN_SESSION {
+        Item::warn(
+            &CACHE_MEMORY,
+            detail,
+            "tenantctl replaces its own sessions before that; end those of monitoring and migration tools from time to time, too.",
+        )
+    } else {
+        Item::pass(&CACHE_MEMORY, detail)
+    };
+    vec![
+        tenants.about("tenants' sessions"),
+        admin.about("a session over all tenants"),
+    ]
+}
+
+/// Chunks of one hypertable from which on a query that names no time locks and plans too many.
+const CHUNKS_OF_A_TABLE: f64 = 1000.0;
+/// Chunks of all tenants from which on catalogs, vacuum and backups suffer.
+const CHUNKS_OF_ALL: f64 = 100_000.0;
+
+/// Chunks that a hypertable makes in a year at an interval such as `1 hour`; none where that cannot be read.
+pub fn chunks_a_year(interval: &str) -> Option<f64> {
+    const HOURS_A_YEAR: f64 = 365.25 * 24.0;
+    let (number, unit) = interval.split_once(' ')?;
+    let number: f64 = number.parse().ok()?;
+    let hours = match unit.strip_suffix('s').unwrap_or(unit) {
+        "minute" => 1.0 / 60.0,
+        "hour" => 1.0,
+        "day" => 24.0,
+        "week" => 168.0,
+        "month" => HOURS_A_YEAR / 12.0,
+        "year" => HOURS_A_YEAR,
+        _ => return None,
+    };
+    Some((HOURS_A_YEAR / (number * hours)).ceil())
+}
+
+/// Reads how many tenants have each table as a hypertable.
+///
+/// # Errors
+/// When the server refuses the query.
+pub async fn hypertables(session: &Session) -> Result<BTreeMap<String, u64>> {
+    let sql = Sql::new(include_str!("../../sql/preflight/hypertables.sql"));
+    let rows = session.query(&sql, &[], "count the hypertables").await?;
+    rows.iter()
+        .map(|row| Ok((column(row, "name")?, column::<i64>(row, "tenants")?.unsigned_abs())))
+        .collect()
+}
+
+/// `chunks`.
+pub fn chunks(config: &Config, seen: &Observed, tenants_with: &BTreeMap<String, u64>) -> Vec<Item> {
+    let wanted = &config.template.hypertables;
+    if wanted.is_empty() {
+        return vec![Item::pass(&CHUNKS, "the template has no hypertables")];
+    }
+    if seen.timescaledb_installed.is_none() {
+        return vec![Item::pass(
+            &CHUNKS,
+            "timescaledb is not in this database, so there are no hypertables",
+        )];
+    }
+    let (mut items, mut of_a_tenant, mut of_all) = (Vec::new(), 0.0, 0.0);
+    for table in wanted {
+        let Some(year) = chunks_a_year(&table.chunk_interval) else {
+            let detail = format!("the interval {:?} cannot be read", table.chunk_interval);
+            items.push(Item::unknown(&CHUNKS, detail).about(&table.table));
+            continue;
+        };
+        of_a_tenant += year;
+        of_all += year * tenants_with.get(&table.table).copied().unwrap_or_default() as f64;
+        let detail = format!(
+            "chunks of {} make {} in a year for each tenant",
+            table.chunk_interval,
+            grouped(year)
+        );
+        items.push(
+            if year > CHUNKS_OF_A_TABLE {
+                Item::warn(
+                    &CHUNKS,
+                    format!("{detail}; a query without a limit in time locks and plans each of them"),
+                    format!(
+                        "Give {} a longer chunk_interval under template.hypertables: a day makes 366.",
+                        table.table
+                    ),
+                )
+            } else {
+                Item::pass(&CHUNKS, detail)
+            }
+            .about(&table.table),
+        );
+    }
+    let room = if of_a_tenant > 0.0 {
+        (CHUNKS_OF_ALL / of_a_tenant).floor()
+    } else {
+        f64::INFINITY
+    };
+    let detail = format!(
+        "{} in a year for all tenants that have hypertables now; {} come with {} tenants",
+        grouped(of_all),
+        grouped(CHUNKS_OF_ALL),
+        grouped(room)
+    );
+    items.push(
+        if of_all > CHUNKS_OF_ALL {
+            Item::fail(
+                &CHUNKS,
+                detail,
+                "Use longer intervals under template.hypertables, and drop old chunks (`tenantctl retention`).",
+            )
+        } else {
+            Item::pass(&CHUNKS, detail)
+        }
+        .about("all tenants"),
+    );
+    items
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::machine::Memory;
+    use super::super::observe::tests::observed;
+    use super::*;
+
+    fn server(tables: u64) -> Observed {
+        let mut seen = observed(&[
+            ("max_locks_per_transaction", "64", None, "integer"),
+            ("max_connections", "100", None, "integer"),
+            ("max_prepared_transactions", "0", None, "integer"),
+        ]);
+        seen.tables = tables;
+        seen
+    }
+
+    #[test]
+    fn locks_of_dumps_and_drops() {
+        let one = |tables| locks(&server(tables), None)[0].status;
+        assert_eq!(
+            [one(4800), one(4801), one(6400), one(6401)],
+            [Verdict::Pass, Verdict::Warn, Verdict::Warn, Verdict::Fail]
+        );
+        let drop = |objects, chunks| {
+            let objects = Objects {
+                objects,
+                chunks,
+                ..Objects::default()
+            };
+            locks(&server(1), Some(&objects))[1].status
+        };
+        assert_eq!(
+            [drop(400, 100), drop(400, 600), drop(400, 1000), drop(6401, 0)],
+            [Verdict::Pass, Verdict::Warn, Verdict::Warn, Verdict::Fail]
+        );
+        // What is advised is enough, and passes.
+        let wanted = locks_wanted(40_000, &server(0));
+        assert_eq!(wanted, 576);
+        let mut advised = server(40_000);
+        if let Some(setting) = advised.settings.get_mut("max_locks_per_transaction") {
+            setting.value = wanted.to_string();
+        }
+        assert_eq!(locks(&advised, None)[0].status, Verdict::Pass);
+    }
+
+    #[test]
+    fn caches_against_the_machine() {
+        let cost = CacheCost {
+            session: 2 << 20,
+            relation: 5000,
+            sampled: 100,
+        };
+        let objects = Objects {
+            most_cached: 130,
+            all_cached: 130 * 100,
+            ..Objects::default()
+        };
+        let mut seen = server(0);
+        let statuses = |seen: &Observed, objects: &Objects| {
+            cache_memory(seen, objects, &cost)
+                .iter()
+                .map(|i| i.status)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(statuses(&seen, &objects), [Verdict::Unknown, Verdict::Pass]);
+        seen.memory = Some(Memory::told(8 << 30));
+        assert_eq!(statuses(&seen, &objects), [Verdict::Pass, Verdict::Pass]);
+        seen.memory = Some(Memory::told(1 << 30));
+        assert_eq!(statuses(&seen, &objects), [Verdict::Warn, Verdict::Pass]);
+        let many = Objects {
+            all_cached: 1_300_000,
+            ..objects
+        };
+        seen.memory = Some(Memory::told(8 << 30));
+        assert_eq!(statuses(&seen, &many), [Verdict::Pass, Verdict::Warn]);
+    }
+
+    #[test]
+    fn chunks_of_a_year() {
+        for (interval, expected) in [
+            ("1 hour", Some(8766.0)),
+            ("1 day", Some(366.0)),
+            ("7 days", Some(53.0)),
+            ("1 month", Some(12.0)),
+            ("30 minutes", Some(17_532.0)),
+            ("a while", None),
+        ] {
+            assert_eq!(chunks_a_year(interval), expected, "{interval}");
+        }
+        let config = Config::builtin().expect("built in");
+        let mut seen = server(0);
+        let verdicts = |seen: &Observed, tenants: u64| {
+            let with = ["trades", "market_data"].map(|t| (t.to_owned(), tenants)).into();
+            chunks(&config, seen, &with)
+                .iter()
+                .map(|i| i.status)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(verdicts(&seen, 0), [Verdict::Pass]);
+        seen.timescaledb_installed = Some("2.28.3".into());
+        assert_eq!(verdicts(&seen, 10), [Verdict::Pass, Verdict::Warn, Verdict::Pass]);
+        assert_eq!(verdicts(&seen, 11), [Verdict::Pass, Verdict::Warn, Verdict::Fail]);
+    }
+}
