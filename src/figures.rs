@@ -63,6 +63,22 @@ pub fn grouped(number: f64) -> String {
     grouped
 }
 
+/// A number with about three digits that count: `12,345`, `123`, `12.3`, `1.23`, `0.0123`.
+pub fn significant(number: f64) -> String {
+    match number.abs() {
+        _ if !number.is_finite() => "unknown".to_owned(),
+        0.0 => "0".to_owned(),
+        n if n >= 99.95 => grouped(number.round()),
+        n if n >= 9.995 => format!("{number:.1}"),
+        n if n >= 0.9995 => format!("{number:.2}"),
+        n if n >= 1e-6 => {
+            let digits = (2.0 - n.log10().floor()).clamp(2.0, 8.0) as usize;
+            format!("{number:.digits$}")
+        }
+        _ => format!("{number:e}"),
+    }
+}
+
 /// `1 tenant`, `2 tenants`.
 pub fn count(n: usize, noun: &str) -> String {
     if n == 1 {
@@ -87,6 +103,24 @@ mod tests {
         assert_eq!(
             [span(45.2), span(720.0), span(11_520.0), span(360_000.0)],
             ["45 s", "12 min", "3.2 h", "4.2 d"]
+        );
+        let numbers = [
+            12_345.6,
+            99.96,
+            12.34,
+            9.996,
+            1.234,
+            0.999_9,
+            0.012_34,
+            0.0,
+            -1.5,
+            f64::NAN,
+        ];
+        assert_eq!(
+            numbers.map(significant),
+            [
+                "12,346", "100", "12.3", "10.0", "1.23", "1.00", "0.0123", "0", "-1.50", "unknown"
+            ]
         );
         assert_eq!(
             [grouped(0.0), grouped(-1_234_567.0), grouped(999.0), grouped(1234.5)],

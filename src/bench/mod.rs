@@ -1,17 +1,23 @@
 //! Measurements: workloads, histograms, results against targets.
 
 pub mod backup;
+pub mod baseline;
+pub mod document;
+pub mod environment;
 pub mod exporter;
 pub mod folder;
 pub mod metrics;
 pub mod program;
 pub mod provisioning;
+pub mod report;
 pub mod scratch;
 pub mod stage;
 pub mod triggers;
 
 use serde::Serialize;
 
+pub use document::{Document, FailedSuite};
+pub use environment::{Begun, Environment};
 pub use stage::{Stage, Surroundings};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -153,6 +159,9 @@ pub struct Figure {
     pub pass: Option<bool>,
     /// Which way it gets better.
     pub better: Better,
+    /// How it stands beside an earlier run; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<baseline::Compared>,
 }
 
 impl Figure {
@@ -174,6 +183,7 @@ impl Figure {
             target,
             pass: target.map(met),
             better,
+            baseline: None,
         }
     }
 
@@ -185,17 +195,6 @@ impl Figure {
             ..self
         }
     }
-}
-
-/// What a run was made on.
-#[derive(Clone, Debug, Serialize)]
-pub struct Environment {
-    /// The server's version.
-    pub server_version: String,
-    /// Settings that decide how fast commits and DDL are, as `name = value`.
-    pub settings: Vec<String>,
-    /// Processors of the machine that tenantctl runs on.
-    pub client_cpus: usize,
 }
 
 /// Ranges of a histogram between a value and ten times it: each is 1.26 times as wide as the one before.

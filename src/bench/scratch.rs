@@ -2,7 +2,6 @@
 
 use tokio_postgres::types::Type;
 
-use super::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::password::random_hex;
 use crate::pg::session::{Connector, Session, column};
@@ -10,6 +9,8 @@ use crate::pg::sql::Sql;
 
 /// What the comment on such a database says; a later run drops what a killed one left.
 const COMMENT: &str = "scratch database of tenantctl bench";
+/// The same of a tenant's role whose database is about to go.
+const ROLE_COMMENT: &str = "scratch role of tenantctl bench";
 
 /// A scratch database. [`Scratch::remove`] drops it with all roles made in it.
 pub struct Scratch {
@@ -40,6 +41,7 @@ impl Scratch {
         for left in leftovers(&admin).await? {
             remove(&admin, &left).await?;
         }
+        remove_marked_roles(&admin).await?;
         let name = format!("tenantctl_bench_{}", random_hex(4));
         admin.batch(&Sql::new("CREATE DATABASE ").ident(&name).text(" TEMPLATE template0"), doing).await.map_err(|e| {
             if e.kind() == ErrorKind::Permission {
@@ -48,15 +50,15 @@ impl Scratch {
                 e
             }
         })?;
-        admin
-            .batch(
-                &Sql::new("COMMENT ON DATABASE ")
-                    .ident(&name)
-                    .text(" IS ")
-                    .literal(COMMENT),
-                doing,
-            )
-            .await?;
+        let comment = Sql::new("COMMENT ON DATABASE ")
+            .ident(&name)
+            .text(" IS ")
+            .literal(COMMENT);
+        if let Err(error) = admin.batch(&comment, doing).await {
+            // Without its comment no later run would know it for ours.
+            let _ = admin.batch(&Sql::new("DROP DATABASE ").ident(&name), doing).await;
+            return Err(error);
+        }
         let mut info = connector.info().clone();
         info.dbname.clone_from(&name);
         Ok(Self {
@@ -83,23 +85,6 @@ impl Scratch {
             }
         }
         Ok(())
-    }
-
-    /// What the run is made on.
-    ///
-    /// # Errors
-    /// When the server refuses the query.
-    pub async fn environment(&self) -> Result<Environment> {
-        let sql = Sql::new(
-            "SELECT name || ' = ' || pg_catalog.current_setting(name) AS setting FROM pg_catalog.unnest(ARRAY['shared_buffers',
-    'fsync', 'synchronous_commit', 'wal_level', 'max_connections', 'max_locks_per_transaction']) name",
-        );
-        let rows = self.admin.query(&sql, &[], "read the server's settings").await?;
-        Ok(Environment {
-            server_version: self.admin.server().version.clone(),
-            settings: rows.iter().map(|row| column(row, "setting")).collect::<Result<_>>()?,
-            client_cpus: std::thread::available_parallelism().map_or(1, usize::from),
-        })
     }
 }
 
@@ -131,17 +116,71 @@ WHERE r.rolname ~ '^tenant_[0-9a-f]{12}_user$'",
         .batch(&Sql::new("SET statement_timeout = 0; SET lock_timeout = 0"), &doing)
         .await
         .map_err(|e: Error| e.with_hint(format!("Drop it by hand: DROP DATABASE {database} WITH (FORCE).")))?;
+    // Once the database is gone, nothing else tells whose they were: a run that is killed between the two leaves marked ones.
+    for chunk in roles.chunks(200) {
+        let marks = chunk.iter().fold(Sql::new(""), |sql, role| {
+            sql.text("COMMENT ON ROLE ")
+                .ident(role)
+                .text(" IS ")
+                .literal(ROLE_COMMENT)
+                .text(";\n")
+        });
+        admin.batch(&marks, &doing).await?;
+    }
     admin
         .batch(
             &Sql::new("DROP DATABASE ").ident(database).text(" WITH (FORCE)"),
             &doing,
         )
         .await?;
+    drop_roles(admin, &roles, &doing).await
+}
+
+/// Roles of killed runs that had dropped their database already. Whatever one of them is needed for by now, it keeps.
+async fn remove_marked_roles(admin: &Session) -> Result<()> {
+    let doing = "remove the roles of earlier runs";
+    let sql = Sql::new(
+        "SELECT r.rolname::text AS name FROM pg_catalog.pg_roles r
+WHERE r.rolname ~ '^tenant_[0-9a-f]{12}_user$' AND pg_catalog.shobj_description(r.oid, 'pg_authid') = $1
+AND NOT EXISTS (SELECT FROM pg_catalog.pg_shdepend s
+    WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.refobjid = r.oid)",
+    );
+    let rows = admin.query(&sql, &[(&ROLE_COMMENT, Type::TEXT)], doing).await?;
+    let roles: Vec<String> = rows.iter().map(|row| column(row, "name")).collect::<Result<_>>()?;
+    drop_roles(admin, &roles, doing).await
+}
+
+async fn drop_roles(admin: &Session, roles: &[String], doing: &str) -> Result<()> {
     for chunk in roles.chunks(200) {
         let list = chunk.iter().enumerate().fold(Sql::new("DROP ROLE "), |sql, (i, role)| {
             if i == 0 { sql } else { sql.text(", ") }.ident(role)
         });
-        admin.batch(&list, &doing).await?;
+        admin.batch(&list, doing).await?;
     }
     Ok(())
+}
+
+/// How many tenants the cluster holds outside scratch databases, by their roles; and whether another run is at work.
+///
+/// # Errors
+/// When the server cannot be reached or refuses the query.
+pub async fn others(connector: &Connector) -> Result<Others> {
+    let session = connector.connect().await?;
+    let sql = Sql::new(include_str!("../../sql/bench/others.sql"));
+    let row = session
+        .query_one(&sql, &[(&COMMENT, Type::TEXT)], "look for tenants in the cluster")
+        .await?;
+    Ok(Others {
+        tenants: column(&row, "tenants")?,
+        runs: column(&row, "runs")?,
+    })
+}
+
+/// Who shares the cluster with a benchmark.
+#[derive(Clone, Copy, Debug)]
+pub struct Others {
+    /// Tenants in other than scratch databases.
+    pub tenants: i64,
+    /// Other benchmarks that are at work.
+    pub runs: i64,
 }

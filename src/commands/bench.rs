@@ -1,94 +1,165 @@
 //! `bench`: measures this cluster.
 
-use std::sync::Arc;
+mod suites;
+mod text;
 
-use serde::Serialize;
+use std::path::Path;
+use std::time::Duration;
 
+use super::page::Target;
 use super::{Context, Status};
+use crate::bench::baseline::{Baseline, NOISE_PERCENT};
 use crate::bench::folder::Folder;
-use crate::bench::scratch::Scratch;
-use crate::bench::triggers::{self, Subject};
-use crate::bench::{Environment, Figure, Measured, Stage, Surroundings, backup, metrics, provisioning};
+use crate::bench::scratch::{self, Scratch};
+use crate::bench::{Begun, Document, FailedSuite, Measured, Stage, Surroundings, report};
 use crate::cli::{BenchArgs, BenchSuite};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ui::table::Grid;
-use crate::ui::{Render, Ui};
+use crate::figures::{bytes, count};
+use crate::pg::apply::apply;
+use crate::plan;
 
-/// The figures of a run.
-#[derive(Debug, Serialize)]
-pub struct Report {
-    /// What it was made on.
-    pub environment: Environment,
-    /// The figures.
-    pub results: Vec<Figure>,
+/// `bench`; exits 1 when a target is missed, a figure is worse than the baseline's, or some of many suites failed.
+///
+/// # Errors
+/// When nothing could be measured, or what was measured cannot be written.
+pub async fn run(ctx: &Context<'_>, args: &BenchArgs) -> Result<Status> {
+    let suites = suites::chosen(args);
+    suites::refuse_idle_options(args, &suites)?;
+    suites::require(args, &suites, &ctx.settings.config)?;
+    let baseline = args.baseline.as_deref().map(read).transpose()?;
+    let target = args.report.as_deref();
+    let target = target
+        .map(|path| Target::of(path, "--report", "bench.html"))
+        .transpose()?;
+    if args.record {
+        // Rather than after an hour of measuring.
+        drop(ctx.settings.registry(true).await?);
+    }
+    require_alone(ctx, args).await?;
+    let begun = Begun::now(&ctx.settings.connector, suites::arguments(args, &suites)).await?;
+    if cfg!(debug_assertions) {
+        ctx.ui
+            .warn("this is a debug build of tenantctl; its figures are good for nothing");
+    }
+    let parent = args.folder.clone().filter(|dir| !dir.as_os_str().is_empty());
+    let folder = Folder::create(&parent.unwrap_or_else(std::env::temp_dir))?;
+    let (measured, failed) = measure(ctx, args, &suites, &folder).await?;
+    drop(folder);
+    let mut document = Document::new(begun.end(), measured, failed);
+    if let (Some(baseline), Some(file)) = (&baseline, &args.baseline) {
+        let succeeded = suites.iter().map(|suite| suites::name(*suite));
+        let succeeded: Vec<&str> = succeeded
+            .filter(|name| document.results.iter().any(|f| f.suite == *name))
+            .collect();
+        baseline.compare(
+            &mut document,
+            &file.display().to_string(),
+            args.noise.unwrap_or(NOISE_PERCENT),
+            &succeeded,
+        );
+    }
+    // Whatever comes after it may fail, the figures have been told.
+    ctx.ui.result(&document)?;
+    if let (Some(target), Some(path)) = (target, &args.report) {
+        let page = report::html(&document);
+        target.write_or_stop(page.clone().into_bytes(), ctx.interrupt).await?;
+        ctx.ui
+            .note(&format!("wrote {}: {}", path.display(), bytes(page.len() as u64)));
+    }
+    if args.record {
+        record(ctx, &document).await?;
+    }
+    Ok(if document.has_findings() {
+        Status::Partly
+    } else {
+        Status::Done
+    })
 }
 
-impl Render for Report {
-    fn text(&self, ui: &Ui) -> String {
-        let mut grid = Grid::new(ui, &["suite", "metric", ">value", "unit", ">target", "pass"]);
-        for f in &self.results {
-            let digits = if f.unit == "ms" { 1 } else { 2 };
-            grid.row([
-                f.suite.to_owned(),
-                f.metric.clone(),
-                format!("{:.digits$}", f.value),
-                f.unit.to_owned(),
-                f.target.map_or_else(String::new, |t| format!("{t:.digits$}")),
-                match f.pass {
-                    Some(true) => ui.good("yes"),
-                    Some(false) => ui.bad("NO"),
-                    None => String::new(),
-                },
-            ]);
+fn read(path: &Path) -> Result<Baseline> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Error::new(ErrorKind::Store, format!("cannot read {}", path.display())).with_cause(e))?;
+    Baseline::parse(&text, &path.display().to_string())
+}
+
+/// Whoever works in the cluster would feel the load, and would be in the figures.
+async fn require_alone(ctx: &Context<'_>, args: &BenchArgs) -> Result<()> {
+    let others = scratch::others(&ctx.settings.connector).await?;
+    if others.runs > 0 {
+        ctx.ui
+            .warn("another benchmark is at work in this cluster: both will be slower than they are");
+    }
+    match usize::try_from(others.tenants).unwrap_or(usize::MAX) {
+        0 => Ok(()),
+        n if args.beside_tenants => {
+            ctx.ui.warn(&format!("the cluster holds {}, who will notice the load", count(n, "tenant")));
+            Ok(())
         }
-        let e = &self.environment;
-        format!(
-            "{}\n\n{}",
-            ui.dim(&format!(
-                "PostgreSQL {}; {}; {} client processors",
-                e.server_version,
-                e.settings.join(", "),
-                e.client_cpus
-            )),
-            grid.render()
-        )
+        n => Err(Error::usage(format!("the cluster holds {}, who would notice the load", count(n, "tenant"))).with_hint(
+            "Measure on a cluster without tenants. --beside-tenants measures here: in databases of its own, which it removes.",
+        )),
     }
 }
 
-/// `bench`; exits 1 when a target is missed.
+/// Runs one suite after the other. One that fails is told of and does not stop the next.
 ///
 /// # Errors
-/// When a benchmark's database or folder cannot be made, or a contender fails.
-pub async fn run(ctx: &Context<'_>, args: &BenchArgs) -> Result<Status> {
-    let Some(&suite) = args.suites.first() else {
-        return Err(Error::new(ErrorKind::Unsupported, "one suite must be named"));
-    };
-    let parent = args
-        .folder
-        .clone()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or_else(std::env::temp_dir);
-    let folder = Folder::create(&parent)?;
-    in_scratch(ctx, &folder, async |stage| match suite {
-        BenchSuite::Provisioning => provisioning(stage, args).await,
-        BenchSuite::Backup => backup(stage, args).await,
-        BenchSuite::Metrics => metrics(stage, args).await,
-        BenchSuite::Audit => triggers(stage, Subject::Audit, args).await,
-        BenchSuite::Limits => triggers(stage, Subject::Limits, args).await,
-        BenchSuite::Queries | BenchSuite::Resources | BenchSuite::Scale => {
-            Err(Error::new(ErrorKind::Unsupported, "the suite is not written yet"))
+/// That of the only suite, or of the first where none gave figures; an interrupt before there were any.
+async fn measure(
+    ctx: &Context<'_>,
+    args: &BenchArgs,
+    suites: &[BenchSuite],
+    folder: &Folder,
+) -> Result<(Measured, Vec<FailedSuite>)> {
+    let mut measured = Measured::default();
+    let mut failed = Vec::new();
+    let mut first = None;
+    let mut done = 0;
+    for suite in suites {
+        if ctx.interrupt.requested() {
+            break;
         }
-    })
-    .await
+        let name = suites::name(*suite);
+        if suites.len() > 1 {
+            ctx.ui.note(&format!("suite {name}"));
+        }
+        let (figures, removed) = in_scratch(ctx, folder, *suite, args).await;
+        for error in [figures.map(|figures| measured.extend(figures)), removed] {
+            match error {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // The only one's error is that of the command, which tells it.
+                Err(error) if suites.len() == 1 && measured.figures.is_empty() => return Err(error),
+                Err(error) => {
+                    ctx.ui.error(&error.clone().at(name));
+                    failed.push(FailedSuite::new(name, &error));
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        done += usize::from(measured.figures.iter().any(|f| f.suite == name));
+    }
+    match first {
+        _ if done > 0 => Ok((measured, failed)),
+        _ if ctx.interrupt.requested() => Err(Error::interrupted()),
+        Some(error) => {
+            Err(Error::new(error.kind(), "no suite could be measured").with_cause("each has failed, as told above"))
+        }
+        None => Err(Error::new(ErrorKind::Unknown, "the suites gave no figures")),
+    }
 }
 
-/// Measures in a database of the benchmark's own, removes it, then reports.
+/// Measures in a database of the benchmark's own, and removes it.
 async fn in_scratch(
     ctx: &Context<'_>,
     folder: &Folder,
-    measure: impl AsyncFn(&Stage<'_>) -> Result<Measured>,
-) -> Result<Status> {
-    let scratch = Scratch::create(&ctx.settings.connector).await?;
+    suite: BenchSuite,
+    args: &BenchArgs,
+) -> (Result<Measured>, Result<()>) {
+    let scratch = match Scratch::create(&ctx.settings.connector).await {
+        Ok(scratch) => scratch,
+        Err(error) => return (Err(error), Ok(())),
+    };
     let around = Surroundings {
         settings: &ctx.settings,
         folder,
@@ -96,105 +167,37 @@ async fn in_scratch(
         warn: &|text| ctx.ui.warn(text),
         interrupt: ctx.interrupt,
     };
-    let measuring = async { measure(&Stage::set(&scratch, around).await?).await };
+    let measuring = async {
+        let stage = Stage::set(&scratch, around).await?;
+        suites::measure(&stage, suite, args).await
+    };
     let measured = tokio::select! {
         measured = measuring => measured,
         // The database must go before we do.
         () = ctx.interrupt.times(1) => Err(Error::interrupted()),
     };
-    let environment = scratch.environment().await;
     ctx.ui.note("removing the benchmark's database");
-    let removed = scratch.remove().await;
-    let report = Report {
-        results: measured?.figures,
-        environment: environment?,
-    };
-    removed?;
-    ctx.ui.result(&report)?;
-    Ok(if report.results.iter().any(|f| f.pass == Some(false)) {
-        Status::Partly
-    } else {
-        Status::Done
-    })
+    (measured, scratch.remove().await)
 }
 
-async fn provisioning(stage: &Stage<'_>, args: &BenchArgs) -> Result<Measured> {
-    let mut at: Vec<usize> = args.at.iter().map(|&n| n as usize).collect();
-    at.sort_unstable();
-    let targets = &stage.config.performance_targets;
-    let suite = provisioning::Suite {
-        stage,
-        workload: provisioning::Workload {
-            count: args.count.unwrap_or(50) as usize,
-            concurrent: args.concurrent.unwrap_or(100) as usize,
-            jobs: usize::from(args.jobs.unwrap_or(20)),
-            tier: Arc::new(stage.config.tier(args.tier.as_deref().unwrap_or("enterprise"))?.clone()),
-            at,
-        },
-        targets: provisioning::Targets {
-            average: targets.schema_creation.average_s,
-            p95: targets.schema_creation.p95_s,
-            p99: targets.schema_creation.p99_s,
-            max: targets.schema_creation.max_s,
-            hundred: targets.concurrent_operations.schemas_100_s,
-        },
-    };
-    suite.run().await
-}
-
-async fn triggers(stage: &Stage<'_>, subject: Subject, args: &BenchArgs) -> Result<Measured> {
-    let suite = triggers::Suite {
-        stage,
-        subject,
-        rounds: args.rounds.unwrap_or(40) as usize,
-        singles: args.singles.unwrap_or(1000) as usize,
-    };
-    suite.run().await
-}
-
-async fn backup(stage: &Stage<'_>, args: &BenchArgs) -> Result<Measured> {
-    stage.require_tables(&["portfolios", "positions", "trades", "market_data"], "backup")?;
-    let config = stage.config;
-    if !config.backup.age_recipients.is_empty() && std::env::var_os("TENANTCTL_IDENTITY").is_none_or(|v| v.is_empty()) {
-        return Err(
-            Error::config("the configuration encrypts backups, and nothing would open them for the restore")
-                .with_hint("Name the identity file in TENANTCTL_IDENTITY, or measure with a --config that has no backup.age_recipients."),
-        );
+/// Remembers a run of which nothing is missing.
+async fn record(ctx: &Context<'_>, document: &Document) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    if !document.failed.is_empty() || ctx.interrupt.requested() {
+        ctx.ui.warn("nothing was recorded: not all suites gave their figures");
+        return Ok(());
     }
-    let targets = &config.performance_targets.backup_restore;
-    let suite = backup::Suite {
-        stage,
-        tier: Arc::new(config.tier(&config.provisioning.default_tier)?.clone()),
-        workload: backup::Workload {
-            gib: args.size.unwrap_or(1.0),
-            jobs: args.jobs.unwrap_or(2),
-            rounds: u16::try_from(args.rounds.unwrap_or(1)).unwrap_or(u16::MAX),
-            small: args.small.map(|n| n as usize),
-            alone: args.alone,
-        },
-        targets: backup::Targets {
-            backup: (targets.backup_1gb_s, targets.backup_10gb_s),
-            restore: (targets.restore_1gb_s, targets.restore_10gb_s),
-        },
+    let json = |result: serde_json::Result<String>| {
+        result.map_err(|e| Error::new(ErrorKind::Unknown, "cannot write the figures as JSON").with_cause(e))
     };
-    suite.run().await
-}
-
-async fn metrics(stage: &Stage<'_>, args: &BenchArgs) -> Result<Measured> {
-    stage.require_tables(&["portfolios", "positions", "trades"], "metrics")?;
-    let config = stage.config;
-    let suite = metrics::Suite {
-        stage,
-        tier: Arc::new(config.tier(&config.provisioning.default_tier)?.clone()),
-        workload: metrics::Workload {
-            at: match args.at.is_empty() {
-                true => vec![100, 1_000],
-                false => args.at.iter().map(|&n| n as usize).collect(),
-            },
-            rounds: args.rounds.unwrap_or(3) as usize,
-            jobs: usize::from(args.jobs.unwrap_or(4)),
-            no_postgres_exporter: args.no_postgres_exporter,
-        },
-    };
-    suite.run().await
+    let plan = plan::bench::record(
+        &json(serde_json::to_string(&document.environment))?,
+        &json(serde_json::to_string(&document.results))?,
+        PATIENCE,
+        ctx.settings.lock_timeout(),
+    );
+    let session = ctx.settings.registry(true).await?;
+    apply(&session, &plan).await.map_err(|failure| failure.error)?;
+    ctx.ui.note("recorded in tenantctl.baselines");
+    Ok(())
 }

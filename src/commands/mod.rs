@@ -10,6 +10,7 @@ pub mod drop;
 pub mod init;
 pub mod list;
 pub mod metrics;
+mod page;
 mod passwords;
 pub mod pgbouncer;
 pub mod provision;

@@ -14,7 +14,8 @@ use sha2::{Digest, Sha256};
 use super::{Alert, AlertSeverity, Fleet, TenantMetrics, Usage, limit_label, limit_of_alert};
 use crate::figures::{bytes, grouped, milliseconds, span};
 
-const CSS: &str = include_str!("report/page.css");
+/// How pages look: type, colours of light and dark, tables; the benchmark's page too.
+pub const CSS: &str = include_str!("report/page.css");
 const JS: &str = include_str!("report/page.js");
 
 /// Runs before the table is laid out, lest all its rows be.
@@ -103,7 +104,7 @@ fn base64(bytes: &[u8]) -> String {
 
 /// Text of anybody's as text of the page, in elements and in attributes. What would reverse the direction of writing, or
 /// steer a terminal that the file is shown on, is replaced.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -3,6 +3,7 @@
 //! Nothing here talks to a server. `--dry-run` prints exactly what `pg::apply` would send.
 
 pub mod backup;
+pub mod bench;
 pub mod drop;
 pub mod freeze;
 pub mod hardening;
