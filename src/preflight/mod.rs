@@ -12,6 +12,7 @@ pub mod junit;
 pub mod machine;
 pub mod observe;
 pub mod outside;
+pub mod pooler;
 pub mod report;
 pub mod run;
 pub mod server;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::capacity::{self, Objects};
 use super::checklist::{self, Check};
 use super::observe::Observed;
-use super::{Item, deployed, outside, server, settings, storage};
+use super::{Item, deployed, outside, pooler, server, settings, storage};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
@@ -115,6 +115,7 @@ impl Checklist<'_> {
             "registry" => one(server::registry(seen)),
             "monitoring" => one(server::monitoring(seen)),
             "connections" => server::connections(config, seen),
+            "pooler" => pooler::check(self.pooler_url, session, config, seen).await?,
             "locks" => capacity::locks(seen, shared.objects(session, seen).await?.as_ref()),
             "cache_memory" => {
                 self.cache_memory(check, seen, shared.objects(session, seen).await?.as_ref())

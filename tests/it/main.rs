@@ -29,6 +29,7 @@ mod metrics;
 mod metrics_text;
 mod mutations;
 mod passwords;
+mod preflight;
 mod probe;
 mod provision;
 mod replicas;
