@@ -252,16 +252,13 @@ fn the_pooler_runs_as_configured() {
     let db = Db::on(&primary);
     let (port, dir) = (free_port(), db.dir.join("pb"));
     let policy = |keys: &str, name: &str| {
-        configure(
-            &db,
-            &format!(
-                "pgbouncer:\n  database: {{name: {name}, host: '{}', port: {}, dbname: {}}}\n{keys}  settings:\n    listen_port: {port}\n    unix_socket_dir: '{2}'\n    logfile: {2}/log\n    pidfile: {2}/pid\n    admin_users: ops\n",
-                primary.dir().display(),
-                primary.port(),
-                dir.display(),
-            )
-            .replace(&format!("dbname: {}", dir.display()), &format!("dbname: {}", db.name)),
+        let (host, server, pb) = (primary.dir().display(), primary.port(), dir.display());
+        let text = format!(
+            "pgbouncer:\n  database: {{name: {name}, host: '{host}', port: {server}, dbname: {}}}\n{keys}  settings:\n    \
+             listen_port: {port}\n    unix_socket_dir: '{pb}'\n    logfile: {pb}/log\n    pidfile: {pb}/pid\n    admin_users: ops\n",
+            db.name
         );
+        configure(&db, &text);
     };
     policy("", "shop");
     db.run(&["init"]).success();
