@@ -54,7 +54,8 @@ deps:
 # Programs that some tests drive, each with its package; a test whose program is missing says so and is skipped. The packages
 # of daemons would start them, and at every boot: a policy of Debian's own keeps the first away, and what is new is disabled.
 TEST_PROGRAMS := zstd:zstd age:age promtool:prometheus prometheus:prometheus prometheus-alertmanager:prometheus-alertmanager \
-    prometheus-postgres-exporter:prometheus-postgres-exporter redis-server:redis-server chromium:chromium
+    prometheus-postgres-exporter:prometheus-postgres-exporter redis-server:redis-server chromium:chromium \
+    /usr/sbin/pgbouncer:pgbouncer
 
 test-deps:
 	@missing=; \

@@ -2,7 +2,7 @@
 -- title: rights on the registry and on the template's reference copy
 -- explain: The registry says which tenants exist and what they are made of, and may hold their encrypted credentials; the template's reference copy
 -- explain: is what they are compared with. Who can read the registry learns about every tenant; who can write it decides what the next
--- explain: provision and the next secure do, as the owner.
+-- explain: provision and the next secure do, as the owner. The pooler's role may enter the schema and call its lookup, which pooler_access looks at.
 WITH RECURSIVE trusted (oid) AS (
     -- Who may hold anything: superusers, the owner, its admins. A tenant is never one of them.
     SELECT r.oid FROM pg_catalog.pg_roles r
@@ -51,10 +51,14 @@ FROM (
         pg_catalog.bool_or(x.privilege_type NOT IN ('SELECT', 'USAGE', 'EXECUTE')) AS writes
     FROM things i CROSS JOIN LATERAL pg_catalog.aclexplode(i.acl) x
     WHERE x.grantee <> i.owner AND NOT EXISTS (SELECT FROM trusted q WHERE q.oid = x.grantee)
+    AND NOT (x.grantee = pg_catalog.to_regrole('tenantctl_pooler') AND NOT x.is_grantable
+        AND (i.kind, i.name, x.privilege_type) IN (('schema', 'tenantctl', 'USAGE'), ('function', 'tenantctl.pooler_lookup(text)', 'EXECUTE')))
     GROUP BY 1, 2, 3, 4, 5
 ) g
 UNION ALL
 SELECT 'critical', NULL, NULL, i.kind || ' ' || i.name, pg_catalog.format('it belongs to role %I, not to tenantctl_owner', pg_catalog.pg_get_userbyid(i.owner)),
     pg_catalog.format('ALTER %s %s OWNER TO tenantctl_owner;', pg_catalog.upper(i.kind), i.name)
 FROM things i WHERE i.kind <> 'column' AND i.owner <> pg_catalog.to_regrole('tenantctl_owner')
+-- It reads the passwords of the server, so it is a superuser's: told by pooler_access.
+AND NOT (i.kind = 'function' AND i.name = 'tenantctl.pooler_lookup(text)')
 ORDER BY 4, 5

@@ -7,6 +7,7 @@ pub mod copy;
 pub mod eviction;
 pub mod hosts;
 pub mod password;
+mod pooled;
 pub mod record;
 pub mod session;
 pub mod sql;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{CancelToken, Client, NoTls, SimpleQueryMessage, Statement};
@@ -14,7 +14,7 @@ use super::conninfo::ConnInfo;
 use super::hosts::{self, Demand, Tried};
 use super::record::Failures;
 use super::sql::Sql;
-use super::{sqlstate, tls};
+use super::{pooled, sqlstate, tls};
 use crate::error::{Error, ErrorKind, Result};
 
 pub use tokio_postgres::Row;
@@ -210,9 +210,14 @@ impl Connector {
     }
 
     async fn connect_host(&self, host: usize) -> Result<Session> {
+        let begun = Instant::now();
         let (client, tls) = self.open_host(host).await?;
-        let server = pin_settings(&client, self.limits, self.discreet).await?;
+        let (server, age) = pin_settings(&client, self.limits, self.discreet).await?;
         server.require_supported()?;
+        if pooled::is_reused(age, begun) {
+            let second = async { self.open_host(host).await.map(|(client, _)| client) };
+            pooled::refuse_shared(&server, second).await?;
+        }
         let cancel = client.cancel_token();
         Ok(Session {
             client,
@@ -352,12 +357,13 @@ fn with_sources(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Pins what the rest relies on, before any name is resolved, and learns who and where we are: one round trip.
+/// Pins what the rest relies on, before any name is resolved, and learns who and where we are, and how many seconds ago the
+/// server started the process: one round trip.
 ///
 /// A login or a database may have settings of its own. With fewer digits a float would lose some on its way through text; in
 /// a snapshot that is older than the lock it waited for, a transaction would not see what was committed meanwhile; and a
 /// session that waits for others to load for hours must not be ended for it.
-async fn pin_settings(client: &Client, limits: SessionLimits, discreet: bool) -> Result<Server> {
+async fn pin_settings(client: &Client, limits: SessionLimits, discreet: bool) -> Result<(Server, Option<f64>)> {
     let sql = Sql::new("SET search_path = ''; SET statement_timeout = ")
         .int(limits.statement.as_millis() as i128)
         .text("; SET lock_timeout = ")
@@ -376,6 +382,8 @@ SELECT pg_catalog.current_setting('server_version_num') AS version_num,
     pg_catalog.current_setting('default_transaction_read_only') AS read_only,
     pg_catalog.pg_backend_pid() AS pid,
     pg_catalog.pg_postmaster_start_time() AS started,
+    (SELECT EXTRACT(epoch FROM pg_catalog.clock_timestamp() - a.backend_start)
+        FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) a) AS age,
     CASE WHEN pg_catalog.current_setting('restrict_nonsystem_relation_kind', true) IS NOT NULL
         THEN pg_catalog.set_config('restrict_nonsystem_relation_kind', 'view,foreign-table', false) END AS restricted,
     CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL
@@ -396,7 +404,7 @@ SELECT pg_catalog.current_setting('server_version_num') AS version_num,
         })
         .ok_or_else(|| Error::new(ErrorKind::Unknown, format!("failed to {doing}")))?;
     let text = |name: &str| row.get(name).unwrap_or_default().to_owned();
-    Ok(Server {
+    let server = Server {
         version_num: text("version_num").parse().unwrap_or_default(),
         version: text("version"),
         database: text("database"),
@@ -405,7 +413,8 @@ SELECT pg_catalog.current_setting('server_version_num') AS version_num,
         read_only: text("read_only") == "on",
         backend_pid: text("pid").parse().unwrap_or_default(),
         started: text("started"),
-    })
+    };
+    Ok((server, text("age").parse().ok()))
 }
 
 /// Takes every way in which the text of a statement gets into the server's log, pg_stat_activity (which crash and

@@ -55,6 +55,7 @@ const FILES: &[(&str, &str)] = files![
     "ownership",
     "password_storage",
     "policies",
+    "pooler_access",
     "public_schema_create",
     "registry_access",
     "registry_integrity",
@@ -188,6 +189,15 @@ mod tests {
         assert_eq!(known, found, "FILES in src/validate/checks.rs must list sql/checks");
         assert!(FILES.is_sorted(), "FILES must be in the order of the ids");
         assert_eq!(known.len(), FILES.len(), "a check is listed twice");
+    }
+
+    /// The check holds the lookup to the body that `tenantctl pgbouncer --setup` gives it.
+    #[test]
+    fn the_check_of_the_pooler_knows_its_lookup() {
+        use sha2::{Digest, Sha256};
+        let body = crate::tenant::hex(&Sha256::digest(crate::plan::pooler::LOOKUP_BODY));
+        let (_, sql) = FILES.iter().find(|(id, _)| *id == "pooler_access").expect("the check");
+        assert!(sql.contains(&body), "its body is {body} now");
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod metrics_text;
 mod mutations;
 mod passwords;
 mod preflight;
+mod pgbouncer;
 mod probe;
 mod provision;
 mod replicas;

@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod drift;
 pub mod grants;
+pub mod pooler;
 pub mod roles;
 pub mod structure;
 
@@ -39,6 +40,7 @@ fn all() -> Vec<&'static Mutation> {
         cluster::MUTATIONS,
         drift::MUTATIONS,
         grants::MUTATIONS,
+        pooler::MUTATIONS,
         roles::MUTATIONS,
         structure::MUTATIONS,
     ]
@@ -183,6 +185,7 @@ fn every_break_of_a_hardened_database_is_found() {
     db.run(&["init"]).success();
     let mut made = tenants(&db, 0..TENANTS);
     db.run(&["secure", "--all"]).success();
+    db.run(&["pgbouncer", "--setup"]).success();
     db.sql("CREATE ROLE lesser LOGIN CREATEROLE PASSWORD 'lesser' IN ROLE tenantctl_owner");
     assert_eq!(
         findings(&db),

@@ -1,6 +1,7 @@
 //! What the tests share: a cluster, databases, the binary, SQL, an S3 service.
 
 pub mod fleet;
+pub mod pgbouncer;
 pub mod redis;
 pub mod s3;
 pub mod webhook;
