@@ -19,6 +19,8 @@ WITH pooler AS MATERIALIZED (
     SELECT DISTINCT d.dbid FROM pg_catalog.pg_shdepend d
     WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND d.refobjid = pg_catalog.to_regrole('tenantctl_owner')
     AND d.deptype = 'o' AND d.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
+    -- All that the owner owns is read for it, so only where it is asked for.
+    AND EXISTS (SELECT FROM pooler)
 ), held AS MATERIALIZED (
     SELECT s.classid, s.objid, s.objsubid, s.dbid, s.deptype FROM pg_catalog.pg_shdepend s JOIN pooler p ON p.oid = s.refobjid
     WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass

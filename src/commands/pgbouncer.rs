@@ -291,6 +291,7 @@ impl Job<'_> {
             setup.extend(self.set_password(verifier).await?);
         }
         staged.commit()?;
+        self.warn_of_owner(&changes);
         let differences = match &console {
             Some(console) => Some(self.reload(console, folder).await?),
             None => None,
@@ -397,6 +398,18 @@ impl Job<'_> {
                 ))
                 .with_hint("Look into PgBouncer's log: it goes on with what it had when it cannot read a file."),
         )
+    }
+
+    /// A password file of root's is one that PgBouncer, which does not run as root, cannot read.
+    fn warn_of_owner(&self, changes: &[Change]) {
+        use std::os::unix::fs::MetadataExt;
+        let of_root = |change: &&Change| std::fs::metadata(&change.path).is_ok_and(|file| file.uid() == 0);
+        if let Some(change) = changes.iter().find(of_root) {
+            self.ctx.ui.warn(&format!(
+                "{} belongs to root, and PgBouncer does not run as root: chown the files to the user that it runs as",
+                change.path.display()
+            ));
+        }
     }
 
     fn warn_of_lookup(&self, now: &Observed) {

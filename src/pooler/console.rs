@@ -244,15 +244,14 @@ fn means_the_same(name: &str, running: &str, written: &str) -> bool {
 /// # Errors
 /// What it refused.
 pub async fn reload(console: &Console) -> Result<()> {
-    console
-        .query(&Sql::new("RELOAD"), "reload PgBouncer")
-        .await
-        .map(drop)
-        .map_err(|error| {
-            let hint =
-                "RELOAD is for users of admin_users, and for the Unix user that PgBouncer runs as by its socket.";
-            error.with_hint(hint)
-        })
+    let reloaded = console.query(&Sql::new("RELOAD"), "reload PgBouncer").await;
+    reloaded.map(drop).map_err(|error| {
+        // The console calls whatever it refuses a violation of the protocol.
+        let kind = if error.sqlstate().is_some() { ErrorKind::Unknown } else { error.kind() };
+        error.with_kind(kind).with_hint(
+            "Look into PgBouncer's log. RELOAD is for users of admin_users, and for the Unix user that PgBouncer runs as by its socket.",
+        )
+    })
 }
 
 #[cfg(test)]

@@ -69,9 +69,10 @@ const OURS: [(&str, &str); 20] = [
     ("max_user_connections", "each tenant's follows from its tier"),
 ];
 
-const OLD: Version = Version::OLDEST;
+/// Since before the oldest version that is written for.
+const OLD: Version = Version::new(0, 0, 0);
 
-/// The others, each with the version that it came with. From PgBouncer's own list, 1.16.1 to 1.25.2.
+/// The others, each with the version that it came with. From PgBouncer's own lists, up to 1.25.2.
 const KNOWN: &[(&str, Version)] = &[
     ("admin_users", OLD),
     ("application_name_add_host", OLD),

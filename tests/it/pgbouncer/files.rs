@@ -206,12 +206,19 @@ fn a_running_pgbouncer_reloads_what_was_written() {
         &db,
         &cluster,
         pooler.port,
-        "",
-        "    server_tls_protocols: nonsense\n",
+        "  default_pool_size: 9\n",
+        "    server_tls_sslmode: nonsense\n",
         "",
     );
     let failed = reload();
-    assert_ne!(failed.0.status.code(), Some(0), "{}", failed.stdout());
+    assert_eq!(
+        failed.0.status.code(),
+        Some(4),
+        "{} {}",
+        failed.stdout(),
+        failed.stderr()
+    );
+    assert_eq!(show("server_tls_sslmode"), "prefer", "it goes on with what it had");
     // Whoever may not is refused, with what to do.
     PgBouncer::configure(&db, &cluster, pooler.port, "", "", "");
     let mut command = db.command(&["pgbouncer", "--out", path, "--reload"]);
