@@ -186,7 +186,7 @@ fn the_server_itself_is_looked_at() {
     let checks = "server_version,exposure,registry,monitoring,connections";
     configure(
         &db,
-        "templates:\n  t: {features: [all], limits: &l {max_portfolios: 1, max_positions_per_portfolio: 1, max_trades_per_day: 1, max_api_calls_per_minute: 1, max_schema_size_gb: 1, max_connections: 120}}\n",
+        "templates:\n  t: {features: [all], limits: {max_portfolios: 1, max_positions_per_portfolio: 1, max_trades_per_day: 1, max_api_calls_per_minute: 1, max_schema_size_gb: 1, max_connections: 120}}\n",
     );
     let json = preflight(&db, checks, &[]);
     has(&json, "registry", "WARN", "no registry yet");

@@ -110,7 +110,7 @@ fn a_fleet_that_is_served_passes_and_each_defect_is_told() {
     let json = post_deploy(&db, "provisioning");
     has(&json, "provisioning", "FAIL trial", "the target is");
     has(&json, "provisioning", "WARN history", "2 took longer");
-    configure(&db, "");
+    configure(&db, "validate: {suppress: []}\n");
     has(&post_deploy(&db, "alert_test"), "alert_test", "FAIL", "no receiver");
 }
 

@@ -134,9 +134,9 @@ fn the_store_is_written_to_and_measured() {
 
     db.provision(&["a"]);
     let json = preflight(&db, checks, &store);
-    has(&json, "backup_space", "UNKNOWN", "never vacuumed");
+    has(&json, "backup_space", "UNKNOWN", "ever vacuumed");
     has(&json, "restore_drill", "WARN", "no backup yet");
-    configure(&db, "");
+    configure(&db, "validate: {suppress: []}\n");
     db.run(&["backup", "a", "--store", &url]).success();
     has(
         &preflight(&db, checks, &store),
