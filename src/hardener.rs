@@ -6,20 +6,24 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::catalog::tenants::{self, TenantRow};
-use crate::catalog::{hardening, standard, template};
+use crate::catalog::{self, chunks, hardening, standard, template};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fleet::Work;
 use crate::pg::apply::{Outcome, apply};
 use crate::pg::session::{Connector, Session};
+use crate::plan::chunks::{TimeType, microseconds, set_interval};
 use crate::plan::hardening::{Broken, Line, remedy};
 use crate::plan::init::lock_installation;
 use crate::plan::secure::{Tenant, plans};
-use crate::plan::standard::{HAS_TRIGGER, Observed, Wanted, beyond_repair};
+use crate::plan::standard::{Change, HAS_TRIGGER, Observed, Wanted, beyond_repair};
 use crate::plan::{CHANGED_MEANWHILE, Plan, as_admin, as_owner, record_done};
 use crate::tenant::{Audit, Limits, ModuleObjects, TenantId};
 
 /// What the configuration wants of a tenant: its limits, and which of these objects are audited.
 pub type Wants = dyn Fn(&TenantRow, &ModuleObjects) -> Result<(Limits, Audit)> + Send + Sync;
+
+/// The interval that the configuration wants of new chunks of a tenant's hypertable, such as `7 days`; none: it has no say.
+pub type Intervals = dyn Fn(&TenantRow, &str) -> Option<String> + Send + Sync;
 
 /// Brings tenants of one database to the standard.
 #[derive(Clone)]
@@ -28,6 +32,8 @@ pub struct Hardener {
     pub connector: Connector,
     /// What the configuration wants.
     pub wants: Arc<Wants>,
+    /// What it wants of hypertables.
+    pub intervals: Arc<Intervals>,
     /// The server's major version.
     pub major: i32,
     /// Count anew what limits are held against, whether something differs or not.
@@ -78,6 +84,7 @@ impl Hardener {
     pub fn new(
         connector: Connector,
         wants: Arc<Wants>,
+        intervals: Arc<Intervals>,
         major: i32,
         timeout: std::time::Duration,
         lock_timeout: std::time::Duration,
@@ -85,6 +92,7 @@ impl Hardener {
         Self {
             connector,
             wants,
+            intervals,
             major,
             recount: false,
             timeout,
@@ -101,15 +109,58 @@ impl Hardener {
         let mut planned = Vec::with_capacity(tenants.len());
         for batch in tenants.chunks(standard::BATCH) {
             let mut states = standard::read(session, batch).await?;
+            let mut intervals = self.intervals(session, batch).await?;
             for tenant in batch {
-                let state = states.remove(tenant.schema_name.as_str());
-                planned.push(self.plan_one(session, tenant, state).await?);
+                let schema = tenant.schema_name.as_str();
+                let (state, intervals) = (states.remove(schema), intervals.remove(schema));
+                planned.push(
+                    self.plan_one(session, tenant, state, intervals.unwrap_or_default())
+                        .await?,
+                );
             }
         }
         Ok(planned)
     }
 
-    async fn plan_one(&self, session: &Session, tenant: &TenantRow, state: Option<Observed>) -> Result<Planned> {
+    /// Hypertables whose new chunks would not be as long as is wanted, by schema.
+    async fn intervals(&self, session: &Session, tenants: &[TenantRow]) -> Result<HashMap<String, Vec<Change>>> {
+        let with = tenants.iter().filter(|t| !t.hypertables.is_empty());
+        let schemas: Vec<&str> = with.map(|t| t.schema_name.as_str()).collect();
+        let found = chunks::intervals(session, &schemas).await?;
+        let mut changes: HashMap<String, Vec<Change>> = HashMap::new();
+        let mut extension = None;
+        for tenant in tenants {
+            let schema = tenant.schema_name.as_str();
+            for table in found.get(schema).into_iter().flatten() {
+                let Some(wanted) = (self.intervals)(tenant, &table.table) else {
+                    continue;
+                };
+                let differs = microseconds(&wanted).is_some_and(|length| length != table.interval);
+                if !differs || !table.time.is_some_and(TimeType::is_calendar) {
+                    continue;
+                }
+                if extension.is_none() {
+                    extension = catalog::timescaledb_schema(session).await?;
+                }
+                let Some(extension) = &extension else { continue };
+                let what = format!("let new chunks of {} hold {wanted}", table.table);
+                let sql = as_admin()
+                    .text("\n")
+                    .append(set_interval(extension, schema, table, &wanted))
+                    .append(as_owner());
+                changes.entry(schema.to_owned()).or_default().push((what.into(), sql));
+            }
+        }
+        Ok(changes)
+    }
+
+    async fn plan_one(
+        &self,
+        session: &Session,
+        tenant: &TenantRow,
+        state: Option<Observed>,
+        intervals: Vec<Change>,
+    ) -> Result<Planned> {
         let Some(state) = state else {
             return Ok(Planned {
                 tenant: tenant.clone(),
@@ -140,6 +191,7 @@ impl Hardener {
             audit: &tenant.audit,
             wanted,
             now: &state,
+            intervals,
             timeout: self.timeout,
             lock_timeout: self.lock_timeout,
         });

@@ -18,18 +18,19 @@
 //! | [`interrupt`] | Ctrl-C and SIGTERM | |
 //! | [`installer`] | registry, roles and template into a database | `catalog`, `plan`, `pg` |
 //! | [`fleet`] | many tenants at a time over recycled sessions | `pg`, `interrupt` |
+//! | [`chunks`] | drops chunks of hypertables, as many at a time as there are locks for | `catalog`, `plan`, `pg`, `interrupt` |
 //! | [`credentials`] | the credentials file, passwords encrypted to age keys | `pg` |
 //! | [`store`] | where backups lie: a folder or S3 | |
-//! | [`backup`] | a tenant's backup: its DDL, rows and manifest | `store`, `catalog`, `credentials`, `fleet`, `plan`, `pg`, `interrupt` |
+//! | [`backup`] | a tenant's backup: its DDL, rows and manifest | `store`, `catalog`, `chunks`, `credentials`, `fleet`, `plan`, `pg`, `interrupt` |
 //! | [`provisioner`] | makes tenants | `catalog`, `credentials`, `fleet`, `plan`, `pg`, `interrupt` |
-//! | [`restore`] | tenants from backups | `backup`, `store`, `catalog`, `credentials`, `installer`, `plan`, `pg`, `provisioner`, `interrupt` |
+//! | [`restore`] | tenants from backups | `backup`, `store`, `catalog`, `chunks`, `credentials`, `installer`, `plan`, `pg`, `provisioner`, `interrupt` |
 //! | [`rotator`] | gives tenants new passwords | `catalog`, `credentials`, `fleet`, `plan`, `pg`, `interrupt` |
 //! | [`validate`] | findings, the checks, the probe | `catalog`, `plan`, `pg`, `config`, `interrupt` |
 //! | [`metrics`] | what tenants use, measured, judged and exposed | `catalog`, `config`, `figures`, `pg`, `interrupt` |
 //! | [`notify`] | alerts to those who must know | `metrics`, `config`, `pg` |
 //! | [`hardener`] | tenants and the database to the standard | `catalog`, `plan`, `pg`, `fleet` |
 //! | [`freezer`] | freezes and thaws the writes of tenants | `catalog`, `fleet`, `plan`, `pg`, `interrupt` |
-//! | [`retention`] | drops the chunks that a tier keeps no longer | `catalog`, `config`, `fleet`, `plan`, `pg`, `interrupt` |
+//! | [`retention`] | drops the chunks that a tier keeps no longer | `catalog`, `chunks`, `config`, `fleet`, `plan`, `pg`, `interrupt` |
 //! | [`pooler`] | PgBouncer's configuration, its lookup of passwords, its admin console | `catalog`, `config`, `plan`, `pg` |
 //! | [`preflight`] | the deployment checklist | `backup`, `catalog`, `config`, `figures`, `metrics`, `notify`, `pg`, `plan`, `pooler`, `provisioner`, `store`, `validate`, `interrupt` |
 //! | [`cluster`] | a throw-away cluster for `demo` and the tests | `pg` |
@@ -42,6 +43,7 @@
 pub mod backup;
 pub mod bench;
 pub mod catalog;
+pub mod chunks;
 pub mod cli;
 pub mod cluster;
 pub mod commands;

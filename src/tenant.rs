@@ -12,6 +12,11 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
+/// The schema that the chunks of hypertables lie in. It is the owner's alone: whoever reaches a chunk by its name passes its
+/// table's audit and limits by. TimescaleDB's own schema for them cannot be shut, as every query of a tenant looks into it.
+pub const CHUNKS_SCHEMA: &str = "tenantctl_chunks";
+/// `status` of a tenant whose drop has begun: of its rows some may be gone.
+pub const DROPPING: &str = "dropping";
 /// The role that owns the registry and every tenant's schema and objects; NOLOGIN.
 pub const OWNER_ROLE: &str = "tenantctl_owner";
 /// The group every tenant role belongs to; it holds CONNECT on the database and nothing else.
@@ -266,6 +271,45 @@ pub struct Tier {
     pub features: Features,
     /// What the tenant may use.
     pub limits: Limits,
+    /// What it wants of hypertables otherwise than the template does.
+    pub hypertables: BTreeMap<String, TimeSeries>,
+}
+
+impl Tier {
+    /// The interval of new chunks of a hypertable, as this tier has it.
+    pub fn chunk_interval<'a>(&'a self, table: &'a Hypertable) -> &'a str {
+        let own = self.hypertables.get(&table.table);
+        own.and_then(|t| t.chunk_interval.as_deref())
+            .unwrap_or(&table.chunk_interval)
+    }
+}
+
+/// What a tier wants of one hypertable; what it leaves open is the template's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TimeSeries {
+    /// The interval of new chunks, such as `7 days`.
+    pub chunk_interval: Option<String>,
+    /// How long its rows are kept.
+    pub retention: Option<Retention>,
+}
+
+/// How long the rows of a hypertable are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// Nothing is ever dropped.
+    ForEver,
+    /// A PostgreSQL interval, such as `2 years`; whole chunks that are older are dropped.
+    For(String),
+}
+
+impl Retention {
+    /// The interval; none: for ever.
+    pub fn interval(&self) -> Option<&str> {
+        match self {
+            Self::ForEver => None,
+            Self::For(interval) => Some(interval),
+        }
+    }
 }
 
 /// A table that becomes a TimescaleDB hypertable where the extension is there.

@@ -80,11 +80,4 @@ UNION ALL
 SELECT 'builtin_functions', f.signature, f.public, f.lacks, me.rolsuper FROM functions f, me WHERE f.public OR f.lacks
 UNION ALL
 SELECT 'statistics_views', v.relname::text, v.public, v.lacks, me.rolsuper FROM views v, me WHERE v.public OR v.lacks
-UNION ALL
-SELECT 'timescaledb_internal', n.nspname::text, true, false, pg_catalog.pg_has_role(session_user, n.nspowner, 'USAGE')
-FROM pg_catalog.pg_namespace n
-CROSS JOIN LATERAL pg_catalog.aclexplode(COALESCE(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) x
-WHERE n.nspname = '_timescaledb_internal' AND x.grantee = 0
-AND EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE e.extname = 'timescaledb')
-GROUP BY n.nspname, n.nspowner
 ORDER BY 1, 2

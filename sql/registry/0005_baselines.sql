@@ -22,3 +22,7 @@ CREATE TABLE tenantctl.pooler_mock (
     secret text NOT NULL DEFAULT pg_catalog.gen_random_uuid()::text || pg_catalog.gen_random_uuid()::text
 );
 INSERT INTO tenantctl.pooler_mock DEFAULT VALUES;
+
+-- A tenant whose drop has begun: its role is locked out, and of its rows some may be gone already.
+ALTER TABLE tenantctl.tenants DROP CONSTRAINT tenants_status_check;
+ALTER TABLE tenantctl.tenants ADD CONSTRAINT tenants_status_check CHECK (status IN ('active', 'dropping'));

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use super::lock::TenantLock;
 use crate::catalog::restores;
+use crate::chunks::Clearing;
 use crate::error::Result;
 use crate::pg::apply::apply;
 use crate::pg::session::Connector;
+use crate::plan::chunks::Claim;
 use crate::plan::restore::{CHANGED_MEANWHILE, give_up};
 
 /// Dropping a schema that nobody uses; its files go at the end.
@@ -28,6 +30,10 @@ impl TenantLock {
             let plan = give_up(row.restore_id, &schema, false, None, TIMEOUT, LOCK_TIMEOUT);
             let cleared = async {
                 let session = connector.connect().await?;
+                let claims = vec![Claim::OfRestore(&schema)];
+                if let Some(many) = Clearing::of(&session, claims, TIMEOUT, LOCK_TIMEOUT).await? {
+                    many.run(&session, None, |_| ()).await?;
+                }
                 apply(&session, &plan).await.map_err(|failure| failure.error)
             };
             match cleared.await {

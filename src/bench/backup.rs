@@ -281,6 +281,7 @@ impl Suite<'_> {
                 max_schema_size_gb: Limit::Unlimited,
                 ..Limits::at_most(100)
             },
+            hypertables: Default::default(),
         };
         // No audit: its log would be most of the data.
         let provisioner = Provisioner {

@@ -167,6 +167,7 @@ impl Suite<'_> {
                 max_trades_per_day: limit,
                 ..Limits::at_most(100)
             },
+            hypertables: Default::default(),
         };
         let request = self.stage.request(&Arc::new(tier))?;
         let mut provisioner: Provisioner = self.stage.provisioner.clone();

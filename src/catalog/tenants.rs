@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::session::{Param, Row, Session, column};
 use crate::pg::sql::Sql;
-use crate::tenant::{Audit, Limits, SchemaName, TenantId};
+use crate::tenant::{Audit, DROPPING, Limits, SchemaName, TenantId};
 
 /// A row of the registry.
 #[derive(Clone, Debug, Serialize)]
@@ -45,6 +45,24 @@ pub struct TenantRow {
 }
 
 impl TenantRow {
+    /// Whether a drop of it has begun and has not come to its end: of its rows some may be gone.
+    pub fn is_dropping(&self) -> bool {
+        self.status == DROPPING
+    }
+
+    /// # Errors
+    /// Kind `in_use` when a drop of it has begun.
+    pub fn refuse_dropping(&self) -> Result<()> {
+        if !self.is_dropping() {
+            return Ok(());
+        }
+        Err(
+            Error::new(ErrorKind::InUse, format!("tenant {} is being dropped", self.tenant_id))
+                .with_cause("a drop has begun, and some of its rows may be gone already")
+                .with_hint(format!("`tenantctl drop {} --yes` ends what it began.", self.tenant_id)),
+        )
+    }
+
     /// Where it stands, for people: `active`, or `active, writes frozen`.
     pub fn condition(&self) -> String {
         let frozen = if self.writes_frozen_at.is_some() {

@@ -210,10 +210,19 @@ async fn make(ctx: &Context<'_>, args: &BackupMakeArgs) -> Result<Status> {
     let store = open_store(ctx, args.store.store.as_deref()).await?;
     let session = ctx.settings.registry(!args.dry_run).await?;
     // All must exist before one is tried: a typing error in a list is a reason to stop.
-    let rows = match ids.is_empty() {
+    let mut rows = match ids.is_empty() {
         true => tenants::list(&session, args.tier.as_deref()).await?,
         false => tenants::find(&session, &ids).await?,
     };
+    // What is left of a tenant must not be taken for the tenant; the backups that it has are older and whole.
+    for row in rows.iter().filter(|row| row.is_dropping()) {
+        if !ids.is_empty() {
+            row.refuse_dropping()?;
+        }
+        ctx.ui
+            .warn(&format!("tenant {} is being dropped, and not backed up", row.tenant_id));
+    }
+    rows.retain(|row| !row.is_dropping());
     if rows.is_empty()
         && let Some(tier) = &args.tier
     {

@@ -8,6 +8,7 @@ use super::provision::Failed;
 use super::{Context, Plans, Status};
 use crate::catalog::restores;
 use crate::catalog::tenants::{self, Remains, TenantRow};
+use crate::chunks::Clearing;
 use crate::cli::DropArgs;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::apply::{Outcome, apply};
@@ -15,7 +16,8 @@ use crate::pg::eviction::end_sessions;
 use crate::pg::session::Session;
 use crate::pg::sql::Sql;
 use crate::plan::Plan;
-use crate::plan::drop::{OldTenant, plan};
+use crate::plan::chunks::Claim;
+use crate::plan::drop::{OldTenant, begin, plan};
 use crate::plan::restore::CHANGED_MEANWHILE;
 use crate::provisioner::settle;
 use crate::tenant::TenantId;
@@ -26,7 +28,7 @@ use crate::ui::{Render, Ui, count};
 pub struct Report {
     /// Those that are gone.
     pub dropped: Vec<Dropped>,
-    /// Those that are still there, whole.
+    /// Those that are still there: whole, or, where the registry's status says `dropping`, without chunks of their hypertables.
     pub failed: Vec<Failed>,
 }
 
@@ -103,7 +105,7 @@ pub async fn run(ctx: &Context<'_>, args: &DropArgs) -> Result<Status> {
         }
         let remains = remains.remove(&row.tenant_id).unwrap_or_default();
         let kept = kept.remove(&row.tenant_id).unwrap_or_default();
-        let plan = plan(&OldTenant {
+        let old = OldTenant {
             id: &row.tenant_id,
             schema: &row.schema_name,
             schema_exists: remains.schema,
@@ -112,8 +114,13 @@ pub async fn run(ctx: &Context<'_>, args: &DropArgs) -> Result<Status> {
             join_role: !remains.member,
             timeout: ctx.settings.timeout(),
             lock_timeout: ctx.settings.lock_timeout(),
-        });
+        };
+        let plan = plan(&old);
         if args.dry_run {
+            if let Some(many) = clearing(ctx, &session, &old).await? {
+                plans.push(begin(&old));
+                plans.extend(many.plans());
+            }
             plans.push(plan);
             continue;
         }
@@ -121,7 +128,17 @@ pub async fn run(ctx: &Context<'_>, args: &DropArgs) -> Result<Status> {
         let outside: Vec<String> = own.filter_map(|schema| outside.remove(schema)).flatten().collect();
         let dropped = match Some(outside).filter(|objects| !objects.is_empty()) {
             Some(objects) => Err(depended_on(&plan, &objects)),
-            None => drop_one(ctx, &session, args.disconnect, row, &remains, &plan).await,
+            None => {
+                let drop = Drop {
+                    ctx,
+                    session: &session,
+                    row,
+                    remains: &remains,
+                    old: &old,
+                    plan: &plan,
+                };
+                drop.run(args.disconnect).await
+            }
         };
         match dropped {
             Ok(sessions_ended) => report.dropped.push(Dropped {
@@ -180,41 +197,100 @@ fn depended_on(plan: &Plan, objects: &[String]) -> Error {
         .with_hint("They would go with it. Drop or change them first if that is meant.")
 }
 
-async fn drop_one(
-    ctx: &Context<'_>,
-    session: &Session,
-    disconnect: bool,
-    row: &TenantRow,
-    remains: &Remains,
-    plan: &Plan,
-) -> Result<i64> {
-    if remains.sessions > 0 && !disconnect {
-        return Err(Error::new(ErrorKind::InUse, format!("failed to {}", plan.title))
-            .with_cause(format!(
-                "its role has {} open",
-                count(remains.sessions as usize, "session")
-            ))
-            .with_hint("Let its applications disconnect, or add --disconnect to end them."));
+/// What of a tenant has more chunks than one transaction can drop.
+async fn clearing<'a>(ctx: &Context<'_>, session: &Session, old: &OldTenant<'a>) -> Result<Option<Clearing<'a>>> {
+    let kept = old.kept.iter().map(|schema| Claim::OfRestore(schema));
+    let own = old.schema_exists.then_some(Claim::Tenant(old.id, old.schema));
+    let claims = own.into_iter().chain(kept).collect();
+    Clearing::of(session, claims, ctx.settings.timeout(), ctx.settings.lock_timeout()).await
+}
+
+/// A tenant that is to go.
+struct Drop<'a> {
+    ctx: &'a Context<'a>,
+    session: &'a Session,
+    row: &'a TenantRow,
+    remains: &'a Remains,
+    old: &'a OldTenant<'a>,
+    plan: &'a Plan,
+}
+
+impl Drop<'_> {
+    async fn run(&self, disconnect: bool) -> Result<i64> {
+        let (row, remains) = (self.row, self.remains);
+        if remains.sessions > 0 && !disconnect {
+            return Err(Error::new(ErrorKind::InUse, format!("failed to {}", self.plan.title))
+                .with_cause(format!(
+                    "its role has {} open",
+                    count(remains.sessions as usize, "session")
+                ))
+                .with_hint("Let its applications disconnect, or add --disconnect to end them."));
+        }
+        let Some(role) = remains.role.filter(|_| disconnect) else {
+            let mut begun = row.is_dropping();
+            return self.all(&mut begun).await.map(|()| 0);
+        };
+        // Applications reconnect faster than their sessions are ended, so the door is shut first.
+        if remains.can_login {
+            allow_login(self.session, &row.role_name, false).await?;
+        }
+        let mut begun = row.is_dropping();
+        let dropped = match end_sessions(self.session, role, (!remains.member).then_some(row.role_name.as_str())).await
+        {
+            Ok(ended) => self.all(&mut begun).await.map(|()| ended),
+            Err(error) => Err(error),
+        };
+        if dropped.is_err()
+            && remains.can_login
+            && !begun
+            && let Err(error) = allow_login(self.session, &row.role_name, true).await
+        {
+            self.ctx
+                .ui
+                .warn(&format!("role {} is left without LOGIN: {error}", row.role_name));
+        }
+        dropped
     }
-    let Some(role) = remains.role.filter(|_| disconnect) else {
-        return run_plan(ctx, session, row, plan).await.map(|()| 0);
-    };
-    // Applications reconnect faster than their sessions are ended, so the door is shut first.
-    if remains.can_login {
-        allow_login(session, &row.role_name, false).await?;
+
+    /// All that the drop takes; `begun` tells whether the tenant is whole no more.
+    async fn all(&self, begun: &mut bool) -> Result<()> {
+        let (ctx, session) = (self.ctx, self.session);
+        if let Some(many) = clearing(ctx, session, self.old).await? {
+            run_plan(ctx, session, self.row, &begin(self.old)).await?;
+            *begun = true;
+            let progress = ctx
+                .ui
+                .progress(usize::try_from(many.chunks()).unwrap_or(usize::MAX), "dropping chunks");
+            let gone = many
+                .run(session, Some(ctx.interrupt), |chunks| {
+                    (0..chunks).for_each(|_| progress.tick());
+                })
+                .await;
+            progress.finish();
+            gone.map_err(|error| {
+                if error.sqlstate() == Some("22012") {
+                    return dropped_meanwhile(self.row, error);
+                }
+                let cause = error.cause().unwrap_or_default().to_owned();
+                error.with_cause(format!(
+                    "{cause}{}the drop has begun, and tenant {} is whole no more",
+                    if cause.is_empty() { "" } else { "; " },
+                    self.row.tenant_id
+                ))
+            })?;
+        }
+        run_plan(ctx, session, self.row, self.plan).await
     }
-    let dropped = match end_sessions(session, role, (!remains.member).then_some(row.role_name.as_str())).await {
-        Ok(ended) => run_plan(ctx, session, row, plan).await.map(|()| ended),
-        Err(error) => Err(error),
-    };
-    if dropped.is_err()
-        && remains.can_login
-        && let Err(error) = allow_login(session, &row.role_name, true).await
-    {
-        ctx.ui
-            .warn(&format!("role {} is left without LOGIN: {error}", row.role_name));
-    }
-    dropped
+}
+
+fn dropped_meanwhile(row: &TenantRow, error: Error) -> Error {
+    error
+        .with_kind(ErrorKind::NotFound)
+        .with_message(format!(
+            "tenant {} was dropped by somebody else meanwhile",
+            row.tenant_id
+        ))
+        .with_hint("`tenantctl list` shows what is there.")
 }
 
 async fn run_plan(ctx: &Context<'_>, session: &Session, row: &TenantRow, plan: &Plan) -> Result<()> {
@@ -234,10 +310,7 @@ async fn run_plan(ctx: &Context<'_>, session: &Session, row: &TenantRow, plan: &
     let error = failure.error;
     Err(match error.sqlstate() {
         // The plan divides by the number of rows it deleted.
-        Some("22012") => error
-            .with_kind(ErrorKind::NotFound)
-            .with_message(format!("tenant {} was dropped by somebody else meanwhile", row.tenant_id))
-            .with_hint("`tenantctl list` shows what is there."),
+        Some("22012") => dropped_meanwhile(row, error),
         Some(CHANGED_MEANWHILE) => error
             .with_kind(ErrorKind::InUse)
             .with_message(format!("a restore of tenant {} came in between", row.tenant_id))

@@ -139,7 +139,7 @@ pub async fn run(ctx: &Context<'_>, args: &ProvisionArgs) -> Result<Status> {
     for request in requests {
         match existing.remove(&request.id) {
             None => wanted.push(request),
-            Some(row) if args.if_not_exists => {
+            Some(row) if args.if_not_exists && !row.is_dropping() => {
                 if row.tier != request.tier.key {
                     let asked = &request.tier.key;
                     ctx.ui.warn(&format!(
@@ -150,7 +150,10 @@ pub async fn run(ctx: &Context<'_>, args: &ProvisionArgs) -> Result<Status> {
                 outcome.tenants.push(as_existing(row));
             }
             Some(row) => {
-                let error = already_exists(&row.tenant_id);
+                let error = row
+                    .refuse_dropping()
+                    .err()
+                    .unwrap_or_else(|| already_exists(&row.tenant_id));
                 if !args.dry_run {
                     let (connector, id) = (&ctx.settings.connector, &row.tenant_id);
                     record::failure(connector, Some(&session), "provision", Some(id), &error).await;

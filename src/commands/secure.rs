@@ -128,12 +128,20 @@ fn few(names: &[String]) -> String {
 /// configuration does not have leaves its tenants' limits as they are.
 pub fn hardener(ctx: &Context<'_>, session: &Session) -> Hardener {
     let config = ctx.settings.config.clone();
+    let of_hypertables = config.clone();
     Hardener::new(
         ctx.settings.connector.clone(),
         Arc::new(move |tenant, objects| {
             let tier = config.tiers.iter().find(|tier| tier.key == tenant.tier);
             let limits = tier.map_or_else(|| tenant.limits.clone(), |tier| tier.limits.clone());
             Ok((limits, config.audit.of(objects)?))
+        }),
+        Arc::new(move |tenant, table| {
+            let known = of_hypertables.tier(&tenant.tier).is_ok();
+            of_hypertables
+                .time_series(&tenant.tier, table)
+                .filter(|_| known)?
+                .chunk_interval
         }),
         session.server().major(),
         ctx.settings.timeout(),
@@ -161,7 +169,7 @@ pub async fn run(ctx: &Context<'_>, args: &SecureArgs) -> Result<Status> {
     let tiers: BTreeSet<&str> = rows.iter().map(|row| row.tier.as_str()).collect();
     for tier in tiers.into_iter().filter(|tier| ctx.settings.config.tier(tier).is_err()) {
         ctx.ui.warn(&format!(
-            "the configuration has no tier {tier}: the limits of its tenants are left as they are"
+            "the configuration has no tier {tier}: the limits and chunk intervals of its tenants are left as they are"
         ));
     }
     let configured = ctx.settings.config.template()?;

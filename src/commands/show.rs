@@ -4,13 +4,16 @@ use serde::Serialize;
 
 use super::{Context, Status};
 use crate::catalog::backups::{self, BackupRow};
+use crate::catalog::chunks;
 use crate::catalog::restores::{self, RestoreRow};
 use crate::catalog::tenants::{self, Operation, Relation, TenantRow};
 use crate::cli::ShowArgs;
 use crate::error::{ErrorKind, Result};
+use crate::pg::session::Session;
+use crate::plan::chunks::{TimeType, microseconds};
 use crate::tenant::Limit;
 use crate::ui::table::Grid;
-use crate::ui::{Render, Ui, bytes};
+use crate::ui::{Render, Ui, bytes, count};
 
 /// How many operations are shown.
 const OPERATIONS: i64 = 5;
@@ -28,6 +31,8 @@ pub struct Description {
     pub connections: i64,
     /// Bytes of all tables with indexes and TOAST; null when a lock kept them from being measured.
     pub size_bytes: Option<i64>,
+    /// Its hypertables, with how long new chunks are and how long rows are kept.
+    pub time_series: Vec<TimeSeries>,
     /// Tables and views; null when a lock kept them from being measured.
     pub relations: Option<Vec<Relation>>,
     /// The latest entries of the operation log, newest first.
@@ -40,6 +45,24 @@ pub struct Description {
     pub missing: Vec<&'static str>,
 }
 
+/// A hypertable, as `show` prints it.
+#[derive(Debug, Serialize)]
+pub struct TimeSeries {
+    /// The table.
+    pub table: String,
+    /// Its time column.
+    pub column: String,
+    /// What a new chunk holds, such as `1 day`; a whole number where time is counted in numbers.
+    pub chunk_interval: String,
+    /// What the configuration wants new chunks to hold, where that differs; `tenantctl secure` brings it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunk_interval_wanted: Option<String>,
+    /// How long rows are kept by the tier; null: for ever.
+    pub retention: Option<String>,
+    /// Chunks that there are.
+    pub chunks: u64,
+}
+
 impl Render for Description {
     fn text(&self, ui: &Ui) -> String {
         let t = &self.tenant;
@@ -47,7 +70,24 @@ impl Render for Description {
         let storage = if t.hypertables.is_empty() {
             "plain tables".to_owned()
         } else {
-            format!("hypertables: {}", t.hypertables.join(", "))
+            let each = t.hypertables.iter().map(|name| {
+                let Some(series) = self.time_series.iter().find(|s| s.table == *name) else {
+                    return name.clone();
+                };
+                let kept = series
+                    .retention
+                    .as_ref()
+                    .map(|r| format!(", kept {r}"))
+                    .unwrap_or_default();
+                let wanted = series.chunk_interval_wanted.as_ref();
+                let wanted = wanted.map(|w| format!(", {w} wanted")).unwrap_or_default();
+                let interval = &series.chunk_interval;
+                format!(
+                    "{name} ({} of {interval}{wanted}{kept})",
+                    count(series.chunks as usize, "chunk")
+                )
+            });
+            format!("hypertables: {}", each.collect::<Vec<_>>().join(", "))
         };
         let size = self
             .size_bytes
@@ -198,6 +238,7 @@ pub async fn run(ctx: &Context<'_>, args: &ShowArgs) -> Result<Status> {
         }
         Err(error) => return Err(error),
     };
+    let time_series = time_series(ctx, &session, &tenant).await?;
     let operations = tenants::operations(&session, &id, OPERATIONS).await?;
     let mut backups = backups::list(&session, std::slice::from_ref(&id)).await?;
     backups.truncate(BACKUPS);
@@ -212,6 +253,7 @@ pub async fn run(ctx: &Context<'_>, args: &ShowArgs) -> Result<Status> {
         connections: remains.sessions,
         size_bytes: relations.as_ref().map(|r| r.iter().filter_map(|r| r.bytes).sum()),
         relations,
+        time_series,
         operations,
         backups,
         restores,
@@ -219,4 +261,72 @@ pub async fn run(ctx: &Context<'_>, args: &ShowArgs) -> Result<Status> {
         tenant,
     })?;
     Ok(Status::Done)
+}
+
+async fn time_series(ctx: &Context<'_>, session: &Session, tenant: &TenantRow) -> Result<Vec<TimeSeries>> {
+    let schema = tenant.schema_name.as_str();
+    let found = if tenant.hypertables.is_empty() {
+        None
+    } else {
+        chunks::intervals(session, &[schema]).await?.remove(schema)
+    };
+    let series = found.into_iter().flatten().map(|table| {
+        let config = ctx
+            .settings
+            .config
+            .time_series(&tenant.tier, &table.table)
+            .unwrap_or_default();
+        let is_calendar = table.time.is_some_and(TimeType::is_calendar);
+        let wanted = config
+            .chunk_interval
+            .filter(|w| is_calendar && microseconds(w) != Some(table.interval));
+        TimeSeries {
+            chunk_interval: if is_calendar {
+                spoken(table.interval)
+            } else {
+                table.interval.to_string()
+            },
+            chunk_interval_wanted: wanted,
+            retention: config.retention.and_then(|r| r.interval().map(str::to_owned)),
+            chunks: table.chunks,
+            table: table.table,
+            column: table.column,
+        }
+    });
+    Ok(series.collect())
+}
+
+/// Microseconds in the largest unit that they are a whole number of.
+fn spoken(microseconds: i64) -> String {
+    const UNITS: [(&str, i64); 5] = [
+        ("day", 86_400_000_000),
+        ("hour", 3_600_000_000),
+        ("minute", 60_000_000),
+        ("second", 1_000_000),
+        ("microsecond", 1),
+    ];
+    let (unit, length) = UNITS
+        .into_iter()
+        .find(|(_, length)| microseconds % length == 0)
+        .unwrap_or(UNITS[4]);
+    let number = microseconds / length;
+    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spoken;
+
+    #[test]
+    fn intervals_are_told_in_the_largest_unit() {
+        for (microseconds, text) in [
+            (86_400_000_000, "1 day"),
+            (7 * 86_400_000_000, "7 days"),
+            (3_600_000_000, "1 hour"),
+            (5_400_000_000, "90 minutes"),
+            (1_500_000, "1500000 microseconds"),
+        ] {
+            assert_eq!(spoken(microseconds), text);
+        }
+    }
 }

@@ -19,7 +19,7 @@ mod url;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::tenant::{Template, Tier};
+use crate::tenant::{Template, Tier, TimeSeries};
 use document::{Document, Fields, did_you_mean};
 
 pub use date::Date;
@@ -185,6 +185,22 @@ impl Config {
             let keys: Vec<&str> = self.tiers.iter().map(|tier| tier.key.as_str()).collect();
             Error::config(format!("no tier {} in {}", document::quoted(key), self.source))
                 .with_hint(did_you_mean(key, "Tiers", &keys))
+        })
+    }
+
+    /// What a hypertable of the template is to be like for tenants of a tier: the tier's word, else the template's. None: it is no
+    /// hypertable of the template. Of a tier that the configuration does not have, the template's word holds.
+    pub fn time_series(&self, tier: &str, table: &str) -> Option<TimeSeries> {
+        let of_template = self.template.hypertables.iter().find(|h| h.table == table)?;
+        let own = self
+            .tiers
+            .iter()
+            .find(|t| t.key == tier)
+            .and_then(|t| t.hypertables.get(table));
+        let own = own.cloned().unwrap_or_default();
+        Some(TimeSeries {
+            chunk_interval: own.chunk_interval.or_else(|| Some(of_template.chunk_interval.clone())),
+            retention: own.retention.or_else(|| self.template.retention.get(table).cloned()),
         })
     }
 

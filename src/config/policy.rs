@@ -203,7 +203,7 @@ pub struct HardeningPolicy {
 
 impl HardeningPolicy {
     pub(super) fn decode(parent: &Fields<'_>) -> Result<Self> {
-        const LINES: [&str; 8] = [
+        const LINES: [&str; 7] = [
             "tenants_connect",
             "owner_default_privileges",
             "public_schema_create",
@@ -211,7 +211,6 @@ impl HardeningPolicy {
             "language_public",
             "builtin_functions",
             "statistics_views",
-            "timescaledb_internal",
         ];
         let fields = parent.section("hardening", &LINES)?;
         let mut off = BTreeSet::new();

@@ -8,7 +8,9 @@ use super::document::{At, Fields, bounds, did_you_mean, quoted};
 use super::policy::CONNECTIONS_MAX;
 use super::{builtin, names, read};
 use crate::error::{Error, Result};
-use crate::tenant::{Features, Hypertable, Limit, Limits, Module, ModuleObjects, Template, Tier};
+use crate::tenant::{
+    Features, Hypertable, Limit, Limits, Module, ModuleObjects, Retention, Template, Tier, TimeSeries,
+};
 
 /// What a tenant is made of; [`Config::template`](super::Config::template) adds the modules' texts.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +23,8 @@ pub struct TemplatePolicy {
     pub modules: Vec<ModulePolicy>,
     /// Tables that become hypertables where TimescaleDB is there.
     pub hypertables: Vec<Hypertable>,
+    /// How long the rows of hypertables are kept; those that are not in it for ever.
+    pub retention: BTreeMap<String, Retention>,
     /// Tables that tenants load with COPY, without row security.
     pub bulk_load: BTreeSet<String>,
 }
@@ -54,11 +58,16 @@ impl TemplatePolicy {
             Some(_) if fields.own(key).is_none() => Ok(None),
             _ => fields.get(key).map(Some),
         };
+        let (hypertables, retention) = match tables("hypertables")? {
+            Some(list) => hypertables(&list)?,
+            None => Default::default(),
+        };
         Ok(Self {
             name,
             directory,
             modules,
-            hypertables: tables("hypertables")?.as_ref().map_or(Ok(Vec::new()), hypertables)?,
+            hypertables,
+            retention,
             bulk_load: tables("bulk_load")?.as_ref().map_or(Ok(BTreeSet::new()), bulk_load)?,
         })
     }
@@ -201,27 +210,61 @@ fn requires(at: &At<'_>, feature: Option<&str>, before: &[ModulePolicy]) -> Resu
     at.list()?.into_iter().map(needed).collect()
 }
 
-fn hypertables(list: &At<'_>) -> Result<Vec<Hypertable>> {
+fn hypertables(list: &At<'_>) -> Result<(Vec<Hypertable>, BTreeMap<String, Retention>)> {
     let mut tables: Vec<Hypertable> = Vec::new();
+    let mut kept = BTreeMap::new();
     for at in list.list()? {
-        let fields = Fields::open(Some(at), None, &["table", "column", "chunk_interval"])?;
+        let fields = Fields::open(Some(at), None, &["table", "column", "chunk_interval", "retention"])?;
         let at = fields.get("table")?;
         let table = name_of(&at, names::identifier)?;
         if tables.iter().any(|known| known.table == table) {
             return Err(at.refuse(format_args!("table {table:?} is listed twice")));
         }
         let column = name_of(&fields.get("column")?, names::identifier)?;
-        let chunk_interval = chunk_interval(&fields.get("chunk_interval")?)?;
+        let chunk_interval = interval(&fields.get("chunk_interval")?)?;
+        if let Some(at) = fields.own("retention") {
+            kept.insert(table.clone(), retention(&at)?);
+        }
         tables.push(Hypertable {
             table,
             column,
             chunk_interval,
         });
     }
-    Ok(tables)
+    Ok((tables, kept))
 }
 
-fn chunk_interval(at: &At<'_>) -> Result<String> {
+fn retention(at: &At<'_>) -> Result<Retention> {
+    if at.is_null() || at.as_text() == Some("none") {
+        return Ok(Retention::ForEver);
+    }
+    Ok(Retention::For(interval(at).map_err(|e| {
+        e.with_hint("Such as `2 years`; `none` keeps the rows for ever.")
+    })?))
+}
+
+/// What a tier wants of hypertables, by table.
+fn time_series(at: &At<'_>, template: &TemplatePolicy) -> Result<BTreeMap<String, TimeSeries>> {
+    let mut wanted = BTreeMap::new();
+    for (table, at) in at.entries(names::identifier)? {
+        let known: Vec<&str> = template.hypertables.iter().map(|h| h.table.as_str()).collect();
+        if !known.contains(&table) {
+            return Err(at
+                .refuse(format_args!("table {} is no hypertable of the template", quoted(table)))
+                .with_hint(did_you_mean(table, "`template.hypertables`", &known)));
+        }
+        let fields = Fields::open(Some(at), None, &["chunk_interval", "retention"])?;
+        let own = TimeSeries {
+            chunk_interval: fields.own("chunk_interval").map(|at| interval(&at)).transpose()?,
+            retention: fields.own("retention").map(|at| retention(&at)).transpose()?,
+        };
+        wanted.insert(table.to_owned(), own);
+    }
+    Ok(wanted)
+}
+
+/// A whole number and a unit, in one spelling.
+fn interval(at: &At<'_>) -> Result<String> {
     const UNITS: [&str; 6] = ["minute", "hour", "day", "week", "month", "year"];
     let expected = "a whole number and a unit, such as `1 day`";
     let Some(text) = at.as_text().map(str::trim) else {
@@ -288,7 +331,11 @@ fn decode_tiers(at: &At<'_>, template: &TemplatePolicy) -> Result<Vec<Tier>> {
 }
 
 fn tier(key: &str, at: At<'_>, template: &TemplatePolicy) -> Result<Tier> {
-    let fields = Fields::open(Some(at), None, &["name", "description", "features", "limits"])?;
+    let fields = Fields::open(
+        Some(at),
+        None,
+        &["name", "description", "features", "limits", "hypertables"],
+    )?;
     let text = |key| match fields.own(key) {
         Some(at) => at.optional_line(),
         None => Ok(None),
@@ -299,6 +346,10 @@ fn tier(key: &str, at: At<'_>, template: &TemplatePolicy) -> Result<Tier> {
         description: text("description")?.unwrap_or_default().to_owned(),
         features: features(key, &fields.get("features")?, template)?,
         limits: limits(fields.get("limits")?)?,
+        hypertables: match fields.filled("hypertables") {
+            Some(at) => time_series(&at, template)?,
+            None => BTreeMap::new(),
+        },
     })
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::restore::{drop_kept, no_others};
-use super::{Plan, as_admin, as_owner, record_done};
+use super::restore::{drop_kept, give_up_kept, no_others};
+use super::{Plan, as_admin, as_owner, lock_tenant, record_done};
 use crate::pg::sql::Sql;
-use crate::tenant::{SchemaName, TenantId};
+use crate::tenant::{DROPPING, SchemaName, TenantId};
 
 /// What of a tenant there is to drop.
 pub struct OldTenant<'a> {
@@ -25,6 +25,43 @@ pub struct OldTenant<'a> {
     pub timeout: Duration,
     /// Limit for each wait on a lock.
     pub lock_timeout: Duration,
+}
+
+/// The transaction that begins a drop that takes several: from here on the tenant is not what it was, which the registry says, and
+/// its role cannot log in to see the rest.
+pub fn begin(old: &OldTenant<'_>) -> Plan {
+    let mut plan = Plan::new(
+        format!("begin to drop tenant {}", old.id),
+        old.timeout,
+        old.lock_timeout,
+    );
+    plan.step("lock the tenant", lock_tenant(old.id, old.schema));
+    plan.step("see that no restore has come in between", no_others(old.id, old.kept));
+    plan.step(
+        "write down that it is being dropped, and that nothing of its restores can be put back",
+        Sql::new("UPDATE tenantctl.tenants SET status = ")
+            .literal(DROPPING)
+            .text(" WHERE tenant_id = ")
+            .literal(old.id.as_str())
+            .text(";\n")
+            .append(give_up_kept(old.kept)),
+    );
+    if old.role_exists {
+        plan.step(
+            "lock its role out",
+            as_admin()
+                .text("\nALTER ROLE ")
+                .ident(&old.schema.role())
+                .text(" NOLOGIN;"),
+        );
+    }
+    plan.step(
+        "record the operation, unless the time limit has passed",
+        as_owner()
+            .text("\n")
+            .append(record_done("drop_begin", Some(old.id.as_str()), old.timeout)),
+    );
+    plan
 }
 
 /// The transaction that drops the tenant. The registry row goes first: its lock serialises commands on one tenant.

@@ -47,13 +47,11 @@ pub enum Line {
     BuiltinFunctions,
     /// Per-table statistics are not readable by PUBLIC.
     StatisticsViews,
-    /// TimescaleDB's chunks are reached through their hypertables only.
-    TimescaledbInternal,
 }
 
 impl Line {
     /// All lines, in the order they are shown.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::TenantsConnect,
         Self::OwnerDefaultPrivileges,
         Self::PublicSchemaCreate,
@@ -61,7 +59,6 @@ impl Line {
         Self::LanguagePublic,
         Self::BuiltinFunctions,
         Self::StatisticsViews,
-        Self::TimescaledbInternal,
     ];
 
     /// The name in the configuration (`hardening:`), in JSON and in `sql/catalog/hardening.sql`.
@@ -74,7 +71,6 @@ impl Line {
             Self::LanguagePublic => "language_public",
             Self::BuiltinFunctions => "builtin_functions",
             Self::StatisticsViews => "statistics_views",
-            Self::TimescaledbInternal => "timescaledb_internal",
         }
     }
 
@@ -90,7 +86,6 @@ impl Line {
                 "PUBLIC cannot call advisory locks, notify, query_to_xml, large-object creation, size functions"
             }
             Self::StatisticsViews => "PUBLIC cannot read per-table statistics",
-            Self::TimescaledbInternal => "PUBLIC cannot reach TimescaleDB's chunks past their hypertables",
         }
     }
 
@@ -102,7 +97,6 @@ impl Line {
             Self::PublicSchemaCreate => "the owner of schema public",
             Self::DatabasePublic => "the owner of each database, or a superuser",
             Self::LanguagePublic | Self::BuiltinFunctions | Self::StatisticsViews => "a superuser",
-            Self::TimescaledbInternal => "the owner of the extension, or a superuser",
         }
     }
 }
@@ -185,7 +179,6 @@ pub fn remedy(line: Line, broken: &[Broken], database: &str) -> Sql {
                     .qualified("pg_catalog", name)
                     .text(" TO pg_monitor;\n")
             }
-            Line::TimescaledbInternal => sql.text("REVOKE USAGE ON SCHEMA ").ident(name).text(" FROM PUBLIC;\n"),
         };
     }
     sql

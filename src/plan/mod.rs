@@ -4,6 +4,7 @@
 
 pub mod backup;
 pub mod bench;
+pub mod chunks;
 pub mod drop;
 pub mod freeze;
 pub mod hardening;
@@ -12,6 +13,7 @@ pub mod pooler;
 pub mod provision;
 pub mod reread;
 pub mod restore;
+pub mod retention;
 pub mod rotate;
 pub mod secure;
 pub mod standard;
@@ -184,6 +186,21 @@ pub fn record_as(key: Option<Uuid>, operation: &'static str, tenant_id: Option<&
         .int(timeout.as_millis() as i128)
         .text(", ")
         .literal(env!("CARGO_PKG_VERSION"))
+        .text(");")
+}
+
+/// [`record_done`] with a word on what was done.
+pub fn record_said(operation: &'static str, tenant_id: Option<&str>, timeout: Duration, message: &str) -> Sql {
+    Sql::new("INSERT INTO tenantctl.operations (operation, tenant_id, status, started_at, finished_at, timeout_ms, tool_version, message)\nVALUES (")
+        .literal(operation)
+        .text(", ")
+        .optional(tenant_id)
+        .text(", 'done', pg_catalog.transaction_timestamp(), pg_catalog.clock_timestamp(), ")
+        .int(timeout.as_millis() as i128)
+        .text(", ")
+        .literal(env!("CARGO_PKG_VERSION"))
+        .text(", ")
+        .literal(message)
         .text(");")
 }
 

@@ -9,7 +9,8 @@ use super::standard::{self, Observed, Wanted};
 use super::{Plan, as_admin, as_owner, record_done};
 use crate::pg::sql::Sql;
 use crate::tenant::{
-    Audit, Limits, Module, ModuleObjects, OWNER_ROLE, SchemaName, TENANTS_ROLE, Template, TenantId, Tier,
+    Audit, CHUNKS_SCHEMA, Hypertable, Limits, Module, ModuleObjects, OWNER_ROLE, SchemaName, TENANTS_ROLE, Template,
+    TenantId, Tier,
 };
 
 /// What a new tenant is made from.
@@ -87,7 +88,11 @@ fn append_tenant_objects(plan: &mut Plan, new: &NewTenant<'_>, modules: &[&Modul
     let hypertables = hypertables(new.template, modules, new.timescaledb.is_some());
     if let Some(extension) = new.timescaledb.filter(|_| !hypertables.is_empty()) {
         let sql = hypertables.iter().fold(Sql::default(), |sql, table| {
-            sql.append(create_hypertable(extension, new.schema.as_str(), table))
+            let table = Hypertable {
+                chunk_interval: new.tier.chunk_interval(table).to_owned(),
+                ..(*table).clone()
+            };
+            sql.append(create_hypertable(extension, new.schema.as_str(), &table))
         });
         // The owner need not have USAGE on the extension's schema; the admin has.
         plan.step(
@@ -114,11 +119,7 @@ fn append_tenant_objects(plan: &mut Plan, new: &NewTenant<'_>, modules: &[&Modul
 }
 
 /// The tables of these modules that become hypertables.
-pub fn hypertables<'a>(
-    template: &'a Template,
-    modules: &[&Module],
-    available: bool,
-) -> Vec<&'a crate::tenant::Hypertable> {
+pub fn hypertables<'a>(template: &'a Template, modules: &[&Module], available: bool) -> Vec<&'a Hypertable> {
     template
         .hypertables
         .iter()
@@ -126,14 +127,16 @@ pub fn hypertables<'a>(
         .collect()
 }
 
-/// Makes one table a hypertable; its indexes are the template's, none are added.
-pub fn create_hypertable(extension: &str, schema: &str, table: &crate::tenant::Hypertable) -> Sql {
+/// Makes one table a hypertable; its indexes are the template's, none are added. Its chunks lie where no tenant may look.
+pub fn create_hypertable(extension: &str, schema: &str, table: &Hypertable) -> Sql {
     Sql::new("SELECT FROM ")
         .ident(extension)
         .text(".create_hypertable(")
         .literal(&Sql::new("").qualified(schema, &table.table).to_string())
         .text("::pg_catalog.regclass, ")
         .literal(&table.column)
+        .text("::pg_catalog.name, associated_schema_name => ")
+        .literal(CHUNKS_SCHEMA)
         .text("::pg_catalog.name, chunk_time_interval => ")
         .literal(&table.chunk_interval)
         // Time may be counted in whole numbers.

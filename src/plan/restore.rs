@@ -609,6 +609,32 @@ pub fn drop_replaced(id: &TenantId, schemas: &[String], timeout: Duration, lock_
     plan
 }
 
+/// Makes schemas that restores have kept unfit to be put back: of their rows some are going. As the owner.
+pub(super) fn give_up_kept(schemas: &[String]) -> Sql {
+    if schemas.is_empty() {
+        return Sql::default();
+    }
+    Sql::new(
+        "UPDATE tenantctl.restores SET replaced = NULL, drop_after = pg_catalog.now() WHERE replaced_schema = ANY (",
+    )
+    .text_array(schemas)
+    .text(");")
+}
+
+/// The transaction that begins the drop of what restores of a tenant have kept, where that takes several.
+pub fn begin_drop_replaced(id: &TenantId, schemas: &[String], timeout: Duration, lock_timeout: Duration) -> Plan {
+    let mut plan = Plan::new(
+        format!("begin to drop what restores of tenant {id} have replaced"),
+        timeout,
+        lock_timeout,
+    );
+    plan.step(
+        "write down that it cannot be put back any more",
+        as_owner().text("\n").append(give_up_kept(schemas)),
+    );
+    plan
+}
+
 /// Closes the rows of schemas that restores have made, and drops these. The rows come first: what another transaction is
 /// about to put in the place of the tenant must not be dropped under the name that it had. Fails with
 /// [`CHANGED_MEANWHILE`] when one of them is not what it was. Ends as the admin.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::standard::{Observed, Wanted, role_changes, schema_parts};
+use super::standard::{Change, Observed, Wanted, role_changes, schema_parts};
 use super::{Plan, as_admin, as_owner, lock_tenant_as, record_done};
 use crate::pg::sql::Sql;
 use crate::tenant::{Audit, Limits, SchemaName, TenantId};
@@ -24,6 +24,8 @@ pub struct Tenant<'a> {
     pub wanted: Wanted<'a>,
     /// What there is.
     pub now: &'a Observed,
+    /// Chunk intervals of hypertables to be changed; run as the admin.
+    pub intervals: Vec<Change>,
     /// Each transaction must commit within this time.
     pub timeout: Duration,
     /// Limit for each wait on a lock.
@@ -55,7 +57,8 @@ pub fn plans(tenant: &Tenant<'_>) -> Vec<Plan> {
         .into_iter()
         .chain(parts.before)
         .chain(with_all)
-        .chain(parts.after);
+        .chain(parts.after)
+        .chain(tenant.intervals.iter().cloned());
     for (title, changes) in [("secure the rights of tenant", alone), ("secure tenant", all.collect())] {
         if changes.is_empty() {
             continue;
@@ -94,8 +97,8 @@ fn end(mut plan: Plan, tenant: &Tenant<'_>) -> Plan {
 }
 
 /// Limits of a changed tier, and tables that are audited in another way, are written down with what enforces them.
-fn registry_changes(tenant: &Tenant<'_>) -> Vec<super::standard::Change> {
-    let mut changes: Vec<super::standard::Change> = Vec::new();
+fn registry_changes(tenant: &Tenant<'_>) -> Vec<Change> {
+    let mut changes: Vec<Change> = Vec::new();
     let wanted = &tenant.wanted;
     let update = |column: &'static str, json: serde_json::Result<String>| {
         Sql::new("UPDATE tenantctl.tenants SET ")
@@ -186,6 +189,7 @@ mod tests {
             audit: &audit,
             wanted,
             now,
+            intervals: Vec::new(),
             timeout: LIMIT,
             lock_timeout: LIMIT,
         })

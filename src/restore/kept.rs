@@ -9,10 +9,12 @@ use super::{Becoming, Restored, Restorer, drop_after, milliseconds, modules_chan
 use crate::catalog::restores::{self, KeptSchema, KeptSequences, RestoreRow};
 use crate::catalog::tenants::{self, TenantRow};
 use crate::catalog::{standard, template};
+use crate::chunks::Clearing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::apply::apply;
 use crate::pg::session::Session;
 use crate::plan::Plan;
+use crate::plan::chunks::Claim;
 use crate::plan::restore::{self as plans, SequenceState};
 use crate::tenant::{ModuleObjects, TenantId};
 
@@ -211,7 +213,8 @@ impl Restorer {
     /// Drops what restores of a tenant have replaced.
     ///
     /// # Errors
-    /// What the server refused; all of it is there still then.
+    /// What the server refused. All of it is there still then, but for chunks of hypertables where there are too many for one
+    /// transaction: what is left of these can only be dropped.
     pub async fn drop_replaced(&self, tenant: &TenantId, schemas: &[String]) -> Result<()> {
         self.locked(tenant, self.drop_locked(tenant, schemas)).await
     }
@@ -227,6 +230,12 @@ impl Restorer {
             )
             .with_cause(objects.join(", "))
             .with_hint("They would go with it. Drop or change them first if that is meant."));
+        }
+        let claims = names.iter().map(|name| Claim::OfRestore(name)).collect();
+        if let Some(many) = Clearing::of(&session, claims, self.timeout, self.lock_timeout).await? {
+            let begin = plans::begin_drop_replaced(tenant, schemas, self.timeout, self.lock_timeout);
+            apply(&session, &begin).await.map_err(|failure| failure.error)?;
+            many.run(&session, None, |_| ()).await?;
         }
         let plan = plans::drop_replaced(tenant, schemas, self.timeout, self.lock_timeout);
         apply(&session, &plan)
@@ -245,15 +254,27 @@ impl Restorer {
 /// The latest restore of a tenant that something is kept of.
 async fn latest(session: &Session, tenant: &TenantId) -> Result<RestoreRow> {
     let rows = restores::with_schemas(session, &[tenant]).await?;
-    rows.into_iter()
-        .find(|row| row.status == "done" && row.replaced_schema.is_some())
-        .ok_or_else(|| {
-            Error::new(
-                ErrorKind::NotFound,
-                format!("nothing is kept that a restore of tenant {tenant} has replaced"),
-            )
-            .with_hint("It was never restored, or what was replaced is dropped already. `tenantctl show` tells.")
-        })
+    let latest = rows
+        .into_iter()
+        .find(|row| row.status == "done" && row.replaced_schema.is_some());
+    if let Some(row) = latest.as_ref().filter(|row| row.replaced.is_none()) {
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format!(
+                "schema {} is being dropped",
+                row.replaced_schema.as_deref().unwrap_or_default()
+            ),
+        )
+        .with_cause("a drop of what restores have replaced has begun, and did not come to its end")
+        .with_hint(format!("`tenantctl restore {tenant} --drop-replaced` ends it.")));
+    }
+    latest.ok_or_else(|| {
+        Error::new(
+            ErrorKind::NotFound,
+            format!("nothing is kept that a restore of tenant {tenant} has replaced"),
+        )
+        .with_hint("It was never restored, or what was replaced is dropped already. `tenantctl show` tells.")
+    })
 }
 
 async fn standard_is_there(session: &Session, schema: &str) -> Result<bool> {

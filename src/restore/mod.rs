@@ -26,6 +26,7 @@ use crate::backup::member::MemberReader;
 use crate::backup::template::{TEMPLATE, from_json};
 use crate::catalog::tenants::{self, TenantRow};
 use crate::catalog::{self, restores, standard, template};
+use crate::chunks::Clearing;
 use crate::credentials::ledger::Ledger;
 use crate::credentials::vault::{Identities, Recipients};
 use crate::error::{Error, ErrorKind, Result};
@@ -36,6 +37,7 @@ use crate::pg::password::{Password, random_hex};
 use crate::pg::session::{Connector, Session, column};
 use crate::pg::sql::Sql;
 use crate::plan::Plan;
+use crate::plan::chunks::Claim;
 use crate::plan::provision::pin;
 use crate::plan::restore as plans;
 use crate::plan::rotate::Stored;
@@ -361,6 +363,7 @@ impl Restorer {
 
     /// What would make the last step fail is said before the first.
     async fn refuse_what_cannot_be(&self, session: &Session, row: &TenantRow) -> Result<()> {
+        row.refuse_dropping()?;
         let remains = tenants::remains(session, &[row])
             .await?
             .remove(&row.tenant_id)
@@ -665,6 +668,10 @@ impl Restorer {
         for attempt in 0..3 {
             let dropped = async {
                 let session = self.connector.connect().await?;
+                let claims = vec![Claim::OfRestore(&staged.schema)];
+                if let Some(many) = Clearing::of(&session, claims, self.timeout, self.lock_timeout).await? {
+                    many.run(&session, None, |_| ()).await?;
+                }
                 apply(&session, &plan).await.map_err(|failure| failure.error)
             };
             match dropped.await {

@@ -18,6 +18,7 @@ macro_rules! files {
 const FILES: &[(&str, &str)] = files![
     "builtin_functions",
     "casts",
+    "chunks",
     "cluster_settings",
     "connection_limits",
     "cross_schema",
@@ -73,7 +74,6 @@ const FILES: &[(&str, &str)] = files![
     "system_grants",
     "tenant_definer_functions",
     "tenants_connect",
-    "timescaledb_internal",
     "untrusted_functions",
     "writable_schemas",
 ];

@@ -20,6 +20,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("hardener", &["catalog", "fleet", "pg", "plan"]),
     ("fleet", &["interrupt", "pg"]),
     ("freezer", &["catalog", "fleet", "interrupt", "pg", "plan"]),
+    (
+        "retention",
+        &["catalog", "chunks", "config", "fleet", "interrupt", "pg", "plan"],
+    ),
+    ("chunks", &["catalog", "interrupt", "pg", "plan"]),
     ("credentials", &["pg"]),
     (
         "provisioner",
@@ -30,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "backup",
             "catalog",
+            "chunks",
             "credentials",
             "installer",
             "interrupt",
@@ -50,6 +56,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "backup",
             "catalog",
+            "chunks",
             "credentials",
             "fleet",
             "interrupt",
@@ -111,6 +118,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "backup",
             "bench",
             "catalog",
+            "chunks",
             "cli",
             "cluster",
             "commands",
@@ -129,6 +137,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "preflight",
             "provisioner",
             "restore",
+            "retention",
             "rotator",
             "settings",
             "store",

@@ -1,5 +1,7 @@
 //! Hypertables, where the extension is on the machine; skipped by name where it is not.
 
+mod security;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use tenantctl::cluster::{Cluster, Options};

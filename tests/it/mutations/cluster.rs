@@ -142,11 +142,11 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "chunks_for_public",
-        checks: &["timescaledb_internal"],
+        checks: &["chunks"],
         tenant: false,
-        object: "schema _timescaledb_internal",
-        apply: "CREATE SCHEMA _timescaledb_internal; GRANT USAGE ON SCHEMA _timescaledb_internal TO PUBLIC",
-        undo: "DROP SCHEMA _timescaledb_internal",
+        object: "schema tenantctl_chunks",
+        apply: "CREATE SCHEMA tenantctl_chunks AUTHORIZATION tenantctl_owner; GRANT USAGE ON SCHEMA tenantctl_chunks TO PUBLIC",
+        undo: "DROP SCHEMA tenantctl_chunks",
     },
     Mutation {
         name: "schema_for_everybody",
