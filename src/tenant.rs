@@ -12,9 +12,6 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
-/// The schema that the chunks of hypertables lie in. It is the owner's alone: whoever reaches a chunk by its name passes its
-/// table's audit and limits by. TimescaleDB's own schema for them cannot be shut, as every query of a tenant looks into it.
-pub const CHUNKS_SCHEMA: &str = "tenantctl_chunks";
 /// `status` of a tenant whose drop has begun: of its rows some may be gone.
 pub const DROPPING: &str = "dropping";
 /// The role that owns the registry and every tenant's schema and objects; NOLOGIN.

@@ -59,9 +59,9 @@ SELECT x.nspname::text AS schema, pg_catalog.pg_describe_object(x.classid, x.obj
 FROM placed x LEFT JOIN pg_catalog.pg_namespace n ON n.oid = x.place
 WHERE x.nowhere OR (x.place <> x.namespace AND n.nspname <> 'pg_toast'
     -- Chunks go with their hypertable; the views of a continuous aggregate there are somebody's.
-    AND (n.nspname NOT IN ('tenantctl_chunks', '_timescaledb_internal') OR x.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass))
+    AND (n.nspname <> '_timescaledb_internal' OR x.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass))
 UNION
 SELECT t.nspname::text, pg_catalog.pg_describe_object('pg_catalog.pg_class'::pg_catalog.regclass, t.objid, 0)
 FROM columns_of_tables t JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
-WHERE n.nspname NOT IN ('pg_toast', 'tenantctl_chunks', '_timescaledb_internal')
+WHERE n.nspname NOT IN ('pg_toast', '_timescaledb_internal')
 ORDER BY 1, 2

@@ -319,8 +319,7 @@ SELECT pg_catalog.json_build_object(
             'related', EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = r.oid)
                 OR EXISTS (
                     SELECT FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
-                    WHERE i.inhparent = r.oid AND NOT EXISTS (
-                        SELECT FROM pg_catalog.pg_namespace k WHERE k.oid = c.relnamespace AND k.nspname IN ('tenantctl_chunks', '_timescaledb_internal')))) ORDER BY r.relname), '[]')
+                    WHERE i.inhparent = r.oid AND c.relnamespace IS DISTINCT FROM pg_catalog.to_regnamespace('_timescaledb_internal'))) ORDER BY r.relname), '[]')
         FROM relations r WHERE r.relkind IN ('r', 'p')),
     'sequences', (SELECT COALESCE(pg_catalog.json_agg(r.relname ORDER BY r.relname), '[]') FROM relations r WHERE r.relkind = 'S'),
     'keys', (

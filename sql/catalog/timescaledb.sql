@@ -1,6 +1,6 @@
 -- Where timescaledb is installed in this database: the schema of its functions, its version, who else may create functions there
--- (superusers, the schema's owner and this session's user apart), which functions of the names that are called are not the extension's, and who owns
--- the schema that chunks go to.
+-- (superusers, the schema's owner and this session's user apart), and which functions of the names that
+-- are called are not the extension's.
 SELECT n.nspname::text AS schema, e.extversion::text AS version,
     ARRAY(
         SELECT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE x.grantee::pg_catalog.regrole::text END
@@ -16,8 +16,7 @@ SELECT n.nspname::text AS schema, e.extversion::text AS version,
             SELECT FROM pg_catalog.pg_depend d
             WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid
             AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.refobjid = e.oid AND d.deptype = 'e')
-    ) AS impostors,
-    (SELECT pg_catalog.pg_get_userbyid(c.nspowner)::text FROM pg_catalog.pg_namespace c WHERE c.nspname = 'tenantctl_chunks') AS chunks_owner
+    ) AS impostors
 FROM pg_catalog.pg_extension e
 JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
 WHERE e.extname = 'timescaledb'

@@ -101,7 +101,7 @@ made AS MATERIALIZED (
     LEFT JOIN every_space r ON r.namespace = p.ref_place
     LEFT JOIN pg_catalog.pg_namespace n ON n.oid = p.place
     WHERE p.place <> p.ref_place AND (d.namespace IS NOT NULL OR r.namespace IS NOT NULL)
-    AND n.nspname <> 'pg_toast' AND (n.nspname NOT IN ('tenantctl_chunks', '_timescaledb_internal') OR p.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass)
+    AND n.nspname <> 'pg_toast' AND (n.nspname <> '_timescaledb_internal' OR p.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass)
     AND NOT (r.namespace IS NULL AND (
         EXISTS (SELECT FROM allowed a WHERE a.refclassid = p.refclassid AND a.refobjid = p.refobjid)
         OR EXISTS (SELECT FROM pg_catalog.pg_depend x WHERE x.classid = p.refclassid AND x.objid = p.refobjid AND x.deptype = 'e')))

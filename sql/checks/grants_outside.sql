@@ -18,7 +18,7 @@ WITH tenants AS MATERIALIZED (
 ), spaces AS MATERIALIZED (
     -- In a tenant's schema the other checks report it for that tenant; chunks go with their table.
     SELECT n.oid FROM pg_catalog.pg_namespace n
-    WHERE n.nspname IN ('tenantctl_chunks', '_timescaledb_internal') OR n.nspname IN (SELECT v.schema_name::pg_catalog.name FROM tenantctl.tenants v)
+    WHERE n.nspname = '_timescaledb_internal' OR n.nspname IN (SELECT v.schema_name::pg_catalog.name FROM tenantctl.tenants v)
 ), inside AS MATERIALIZED (
     SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid AS classid, c.oid AS objid
     FROM pg_catalog.pg_class c JOIN spaces s ON s.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')

@@ -8,7 +8,7 @@ WITH initial AS MATERIALIZED (
     WHERE p.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND p.objsubid = 0 AND x.grantee = 0
 ), places AS MATERIALIZED (
     SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace n
-    WHERE n.nspname !~ '^(pg_catalog|information_schema|pg_toast|tenantctl|tenantctl_chunks|tenant_[0-9a-f]{12}|template_.*|_timescaledb_.*)$'
+    WHERE n.nspname !~ '^(pg_catalog|information_schema|pg_toast|tenantctl|tenant_[0-9a-f]{12}|template_.*|_timescaledb_.*)$'
 ), relations AS MATERIALIZED (
     SELECT c.oid, p.nspname, c.relname, c.relkind, c.relacl FROM pg_catalog.pg_class c JOIN places p ON p.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')

@@ -41,10 +41,6 @@ SELECT (SELECT datname::text FROM db) AS database,
         WHERE pg_catalog.current_setting('server_version_num')::integer >= 160000
         AND NOT pg_catalog.pg_has_role(session_user, oid, 'MEMBER WITH ADMIN OPTION')) AS not_grantable,
     EXISTS (SELECT FROM registry) AS registry_schema,
-    EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE e.extname = 'timescaledb')
-        AND pg_catalog.to_regnamespace('tenantctl_chunks') IS NULL AS lacks_chunks_schema,
-    (SELECT pg_catalog.pg_get_userbyid(n.nspowner)::text FROM pg_catalog.pg_namespace n
-        WHERE n.nspname = 'tenantctl_chunks' AND NOT EXISTS (SELECT FROM owner WHERE owner.oid = n.nspowner)) AS chunks_of,
     EXISTS (SELECT FROM registry, owner WHERE registry.nspowner = owner.oid) AS registry_is_ours,
     (SELECT pg_catalog.pg_get_userbyid(nspowner)::text FROM registry) AS registry_owner,
     EXISTS (SELECT FROM registry JOIN pg_catalog.pg_class c ON c.relnamespace = registry.oid
@@ -90,14 +86,6 @@ SELECT (SELECT datname::text FROM db) AS database,
         .with_cause("it could read and change every tenant")
         .with_hint(format!("As a superuser: REVOKE tenantctl_owner FROM {tenants};")));
     }
-    if let Some(owner) = column::<Option<String>>(&row, "chunks_of")? {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            "schema tenantctl_chunks exists and is not tenantctl's",
-        )
-        .with_cause(format!("it belongs to {owner:?}, not to tenantctl_owner"))
-        .with_hint("tenantctl does not adopt it. Rename that schema, or use another database."));
-    }
     let registry_schema: bool = column(&row, "registry_schema")?;
     if registry_schema && !column::<bool>(&row, "registry_is_ours")? {
         let owner: Option<String> = column(&row, "registry_owner")?;
@@ -116,7 +104,6 @@ SELECT (SELECT datname::text FROM db) AS database,
         tenants_role: column(&row, "tenants_role")?,
         acts_as_owner: column(&row, "acts_as_owner")?,
         registry_schema,
-        lacks_chunks_schema: column(&row, "lacks_chunks_schema")?,
         migrations_table: column(&row, "migrations_table")?,
         default_privileges: column(&row, "default_privileges")?,
         connect_granted: column(&row, "connect_granted")?,

@@ -16,7 +16,6 @@ pub mod tenants;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::session::{Session, column};
 use crate::pg::sql::Sql;
-use crate::tenant::{CHUNKS_SCHEMA, OWNER_ROLE};
 
 /// The first version of timescaledb whose hypertables take statement triggers with transition tables.
 const TIMESCALEDB_OLDEST: (u32, u32) = (2, 18);
@@ -36,8 +35,7 @@ fn is_older(version: &str, oldest: (u32, u32)) -> bool {
 /// extension's: PostgreSQL would prefer the one whose argument types fit better.
 ///
 /// # Errors
-/// Kind `unsupported` when another role may create in that schema, or has made such a function already, or when chunks would lie
-/// in a schema that is not the owner's; kind `not_found` when that schema is missing.
+/// Kind `unsupported` when another role may create in that schema, or has made such a function already.
 pub async fn timescaledb_schema(session: &Session) -> Result<Option<String>> {
     let sql = Sql::new(include_str!("../../sql/catalog/timescaledb.sql"));
     let Some(row) = session
@@ -79,22 +77,7 @@ pub async fn timescaledb_schema(session: &Session) -> Result<Option<String>> {
             hint,
         );
     }
-    match column::<Option<String>>(&row, "chunks_owner")?.as_deref() {
-        Some(OWNER_ROLE) => Ok(Some(schema)),
-        None => Err(Error::new(
-            ErrorKind::NotFound,
-            format!("schema {CHUNKS_SCHEMA} for the chunks of hypertables is missing"),
-        )
-        .with_cause("timescaledb was installed after the last `tenantctl init`")
-        .with_hint("Run `tenantctl init`, which makes it.")),
-        Some(other) => Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("schema {CHUNKS_SCHEMA} belongs to {other:?}, not to {OWNER_ROLE}"),
-        )
-        .with_hint(format!(
-            "Find out who made it, then: ALTER SCHEMA {CHUNKS_SCHEMA} OWNER TO {OWNER_ROLE};"
-        ))),
-    }
+    Ok(Some(schema))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::provision::pin;
 use super::{Plan, as_admin, as_owner};
 use crate::pg::sql::Sql;
-use crate::tenant::{CHUNKS_SCHEMA, OWNER_ROLE, ObjectLook, TENANTS_ROLE, Template, hex, standard_sha256};
+use crate::tenant::{OWNER_ROLE, ObjectLook, TENANTS_ROLE, Template, hex, standard_sha256};
 use sha2::{Digest, Sha256};
 
 /// One step of the registry's own history.
@@ -68,8 +68,6 @@ pub struct Foundation {
     pub acts_as_owner: bool,
     /// The registry's schema exists.
     pub registry_schema: bool,
-    /// TimescaleDB is installed, and there is no schema for chunks yet.
-    pub lacks_chunks_schema: bool,
     /// The registry's list of migrations exists.
     pub migrations_table: bool,
     /// Functions and types of the owner come without rights for PUBLIC.
@@ -99,14 +97,6 @@ pub fn foundation(now: &Foundation, timeout: Duration, lock_timeout: Duration) -
         plan.step(
             "create the registry's schema",
             Sql::new("CREATE SCHEMA tenantctl AUTHORIZATION tenantctl_owner;"),
-        );
-    }
-    if now.lacks_chunks_schema {
-        plan.step(
-            "create the schema of hypertables' chunks, which is the owner's alone",
-            Sql::new("CREATE SCHEMA ")
-                .ident(CHUNKS_SCHEMA)
-                .text(" AUTHORIZATION tenantctl_owner;"),
         );
     }
     if !now.connect_granted && now.may_grant_connect {
@@ -297,7 +287,6 @@ mod tests {
             tenants_role: true,
             acts_as_owner: true,
             registry_schema: true,
-            lacks_chunks_schema: false,
             migrations_table: true,
             default_privileges: true,
             connect_granted: true,

@@ -9,8 +9,7 @@ use super::standard::{self, Observed, Wanted};
 use super::{Plan, as_admin, as_owner, record_done};
 use crate::pg::sql::Sql;
 use crate::tenant::{
-    Audit, CHUNKS_SCHEMA, Hypertable, Limits, Module, ModuleObjects, OWNER_ROLE, SchemaName, TENANTS_ROLE, Template,
-    TenantId, Tier,
+    Audit, Hypertable, Limits, Module, ModuleObjects, OWNER_ROLE, SchemaName, TENANTS_ROLE, Template, TenantId, Tier,
 };
 
 /// What a new tenant is made from.
@@ -127,7 +126,7 @@ pub fn hypertables<'a>(template: &'a Template, modules: &[&Module], available: b
         .collect()
 }
 
-/// Makes one table a hypertable; its indexes are the template's, none are added. Its chunks lie where no tenant may look.
+/// Makes one table a hypertable; its indexes are the template's, none are added.
 pub fn create_hypertable(extension: &str, schema: &str, table: &Hypertable) -> Sql {
     Sql::new("SELECT FROM ")
         .ident(extension)
@@ -135,8 +134,6 @@ pub fn create_hypertable(extension: &str, schema: &str, table: &Hypertable) -> S
         .literal(&Sql::new("").qualified(schema, &table.table).to_string())
         .text("::pg_catalog.regclass, ")
         .literal(&table.column)
-        .text("::pg_catalog.name, associated_schema_name => ")
-        .literal(CHUNKS_SCHEMA)
         .text("::pg_catalog.name, chunk_time_interval => ")
         .literal(&table.chunk_interval)
         // Time may be counted in whole numbers.

@@ -1,5 +1,7 @@
 //! Hypertables, where the extension is on the machine; skipped by name where it is not.
 
+mod dropping;
+mod intervals;
 mod security;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,6 +112,11 @@ fn time_series_become_hypertables() {
 
 /// A cluster with the extension at hand, and a database with it; none where it is not installed.
 fn with_extension(test: &str) -> Option<(Cluster, Db)> {
+    with_settings(test, fast())
+}
+
+/// The same with these settings.
+fn with_settings(test: &str, settings: Vec<String>) -> Option<(Cluster, Db)> {
     let there = sql(
         &crate::support::cluster().url("postgres", "postgres"),
         "SELECT count(*) FROM pg_available_extensions WHERE name = 'timescaledb'",
@@ -126,7 +133,7 @@ fn with_extension(test: &str) -> Option<(Cluster, Db)> {
         "timescaledb.max_background_workers = 0",
     ];
     let own = start(&Options {
-        settings: [fast(), preload.map(str::to_owned).into()].concat(),
+        settings: [settings, preload.map(str::to_owned).into()].concat(),
         ..Options::default()
     });
     let db = Db::on(&own);

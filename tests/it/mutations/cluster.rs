@@ -144,9 +144,9 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "chunks_for_public",
         checks: &["chunks"],
         tenant: false,
-        object: "schema tenantctl_chunks",
-        apply: "CREATE SCHEMA tenantctl_chunks AUTHORIZATION tenantctl_owner; GRANT USAGE ON SCHEMA tenantctl_chunks TO PUBLIC",
-        undo: "DROP SCHEMA tenantctl_chunks",
+        object: "schema _timescaledb_internal",
+        apply: "CREATE SCHEMA _timescaledb_internal; GRANT USAGE, CREATE ON SCHEMA _timescaledb_internal TO PUBLIC",
+        undo: "DROP SCHEMA _timescaledb_internal",
     },
     Mutation {
         name: "schema_for_everybody",
