@@ -4,10 +4,12 @@ use std::process::Stdio;
 
 use serde_json::Value;
 use tenantctl::cluster::{Cluster, Options};
+use tenantctl::pg::conninfo::ConnInfo;
+use tenantctl::pg::session::{Connector, SessionLimits};
 
 use crate::exporter::{Serving, sample};
 use crate::support::s3::{Action, Fault, S3Server};
-use crate::support::{Cmd, Db, Made, Run, fast, hold, sql, start, wait_for};
+use crate::support::{Cmd, Db, Made, Run, fast, hold, runtime, sql, start, wait_for};
 
 /// A primary and its two standbys, `one` and `two`, and a database whose URL names all three, the primary last.
 struct Trio {
@@ -245,6 +247,21 @@ fn writes_find_the_primary_and_reads_any_server() {
         .unwrap()[0][0],
         "0"
     );
+    // A snapshot is looked for on the very server that it is of.
+    let info = ConnInfo::resolve(Some(&standbys), &|_| None).unwrap();
+    let connector = Connector::new(info, "tenantctl test", SessionLimits::default());
+    runtime().block_on(async {
+        let first = connector.connect().await.unwrap();
+        let beside = connector.connect_beside(first.server(), first.host()).await.unwrap();
+        assert_eq!(beside.server().started, first.server().started);
+        let other = connector
+            .connect_beside(first.server(), 1 - first.host())
+            .await
+            .err()
+            .unwrap();
+        assert_eq!(other.message(), "sessions reach different servers");
+        assert_eq!(other.kind().exit_code(), 3);
+    });
 }
 
 #[test]
