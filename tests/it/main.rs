@@ -10,6 +10,8 @@ mod architecture;
 mod audit;
 mod backup;
 mod benchmark;
+mod benchmark_report;
+mod benchmark_run;
 mod bulk;
 mod cache;
 mod cli;

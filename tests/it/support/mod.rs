@@ -1,5 +1,6 @@
 //! What the tests share: a cluster, databases, the binary, SQL, an S3 service.
 
+pub mod browser;
 pub mod fleet;
 pub mod pgbouncer;
 pub mod redis;
