@@ -113,7 +113,9 @@ impl Suite<'_> {
         let mut lines = CONTENDERS.map(Contender::line);
         let mut made = 0;
         for stop in stops {
-            made = self.fill(made, stop).await?;
+            made += populate(self.stage, &self.tier, self.workload.jobs, made, stop)
+                .await?
+                .len();
             if self.workload.at.contains(&stop) {
                 let took = self.compare(stop, host, &mut figures).await?;
                 for (line, seconds) in lines.iter_mut().zip(took) {
@@ -135,42 +137,6 @@ impl Suite<'_> {
             });
         }
         Ok(measured)
-    }
-
-    /// Makes tenants until there are so many, each with a few rows.
-    async fn fill(&self, made: usize, size: usize) -> Result<usize> {
-        if size <= made {
-            return Ok(made);
-        }
-        self.stage
-            .progress(format!("filling the database from {made} to {size} tenants"));
-        let requests = (made..size)
-            .map(|_| self.stage.request(&self.tier))
-            .collect::<Result<Vec<_>>>()?;
-        let jobs = self.workload.jobs;
-        let mut results = self
-            .stage
-            .provisioner
-            .provision_many(requests, jobs, None, self.stage.interrupt);
-        let mut new = Vec::with_capacity(size - made);
-        while let Some((id, result)) = results.recv().await {
-            let tenant = result?;
-            new.push((id, SchemaName::from_registry(tenant.schema_name.as_str())?));
-            if new.len() % 1000 == 0 {
-                self.stage.progress(format!("{} of {} made", new.len(), size - made));
-            }
-        }
-        let rows = Rows(self.stage.provisioner.connector.clone());
-        let mut filled = 0;
-        let mut results = fleet::many(rows, new, jobs, self.stage.interrupt);
-        while let Some((_, result)) = results.recv().await {
-            result?;
-            filled += 1;
-        }
-        if filled < size - made {
-            return Err(Error::interrupted());
-        }
-        Ok(size)
     }
 
     async fn compare(&self, tenants: usize, host: usize, figures: &mut Vec<Figure>) -> Result<[f64; 4]> {
@@ -318,6 +284,43 @@ impl Suite<'_> {
         };
         suite.run().await
     }
+}
+
+/// Makes tenants until there are so many, each with a few rows; returns the new ones.
+///
+/// # Errors
+/// When one cannot be made or filled; an interrupt.
+pub(super) async fn populate(
+    stage: &Stage<'_>,
+    tier: &Arc<Tier>,
+    jobs: usize,
+    made: usize,
+    size: usize,
+) -> Result<Vec<(TenantId, SchemaName)>> {
+    if size <= made {
+        return Ok(Vec::new());
+    }
+    stage.progress(format!("filling the database from {made} to {size} tenants"));
+    let requests = (made..size).map(|_| stage.request(tier)).collect::<Result<Vec<_>>>()?;
+    let mut results = stage.provisioner.provision_many(requests, jobs, None, stage.interrupt);
+    let mut new = Vec::with_capacity(size - made);
+    while let Some((id, result)) = results.recv().await {
+        new.push((id, result?.schema_name));
+        if new.len() % 1000 == 0 {
+            stage.progress(format!("{} of {} made", new.len(), size - made));
+        }
+    }
+    let rows = Rows(stage.provisioner.connector.clone());
+    let mut filled = 0;
+    let mut results = fleet::many(rows, new.clone(), jobs, stage.interrupt);
+    while let Some((_, result)) = results.recv().await {
+        result?;
+        filled += 1;
+    }
+    if filled < size - made {
+        return Err(Error::interrupted());
+    }
+    Ok(new)
 }
 
 /// Whoever leaves tenants out would be fast for the wrong reason.

@@ -1,15 +1,21 @@
 //! Measurements: workloads, histograms, results against targets.
 
+pub mod backend;
 pub mod backup;
 pub mod baseline;
 pub mod document;
 pub mod environment;
 pub mod exporter;
+pub mod extrapolate;
 pub mod folder;
+pub mod history;
 pub mod metrics;
 pub mod program;
 pub mod provisioning;
+pub mod queries;
 pub mod report;
+pub mod resources;
+pub mod scale;
 pub mod scratch;
 pub mod stage;
 pub mod triggers;

@@ -29,6 +29,14 @@ pub struct Cost {
 /// # Errors
 /// When one cannot be started or fails; the end of the log is the cause.
 pub async fn run(what: &str, commands: Vec<Command>, log: &Path) -> Result<Cost> {
+    run_accepting(what, commands, log, &[0]).await
+}
+
+/// The same for programs that may end with any of these codes.
+///
+/// # Errors
+/// When one cannot be started or ends with another code; the end of the log is the cause.
+pub async fn run_accepting(what: &str, commands: Vec<Command>, log: &Path, accepted: &[i32]) -> Result<Cost> {
     let failed = |cause: String| Error::new(ErrorKind::Unknown, format!("{what} failed")).with_cause(cause);
     let file = fs::File::create(log).map_err(|e| failed(format!("{}: {e}", log.display())))?;
     let last = commands.len().saturating_sub(1);
@@ -63,7 +71,7 @@ pub async fn run(what: &str, commands: Vec<Command>, log: &Path) -> Result<Cost>
             }
         };
         match status {
-            Ok(status) if status.success() => {}
+            Ok(status) if status.code().is_some_and(|code| accepted.contains(&code)) => {}
             Ok(status) if ended.is_ok() => ended = Err(failed(format!("{status}: {}", end_of(log)))),
             Ok(_) => {}
             Err(error) => ended = Err(failed(error.to_string())),

@@ -9,6 +9,7 @@ mod alerts;
 mod architecture;
 mod audit;
 mod backup;
+mod bench_suites;
 mod benchmark;
 mod benchmark_report;
 mod benchmark_run;

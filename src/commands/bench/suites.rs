@@ -5,10 +5,10 @@ use std::sync::Arc;
 use clap::ValueEnum;
 
 use crate::bench::triggers::{self, Subject};
-use crate::bench::{Measured, Stage, backup, metrics, provisioning};
+use crate::bench::{Measured, Stage, backup, history, metrics, provisioning, queries, resources, scale};
 use crate::cli::{BenchArgs, BenchSuite};
 use crate::config::Config;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// The suites that were asked for, each once.
 pub fn chosen(args: &BenchArgs) -> Vec<BenchSuite> {
@@ -48,11 +48,15 @@ fn options(args: &BenchArgs) -> Vec<Given> {
     }
     let at: Vec<String> = args.at.iter().map(u32::to_string).collect();
     vec![
-        ("--jobs", text(args.jobs.as_ref()), &[Provisioning, Backup, Metrics]),
+        (
+            "--jobs",
+            text(args.jobs.as_ref()),
+            &[Provisioning, Queries, Backup, Metrics, Scale],
+        ),
         (
             "--rounds",
             text(args.rounds.as_ref()),
-            &[Backup, Metrics, Audit, Limits],
+            &[Queries, Resources, Backup, Metrics, Audit, Limits, Scale],
         ),
         ("--at", (!at.is_empty()).then(|| at.join(",")), &[Provisioning, Metrics]),
         ("--count", text(args.count.as_ref()), &[Provisioning]),
@@ -150,9 +154,9 @@ pub async fn measure(stage: &Stage<'_>, suite: BenchSuite, args: &BenchArgs) -> 
         BenchSuite::Metrics => metrics(stage, args).await,
         BenchSuite::Audit => triggers(stage, Subject::Audit, args).await,
         BenchSuite::Limits => triggers(stage, Subject::Limits, args).await,
-        BenchSuite::Queries | BenchSuite::Resources | BenchSuite::Scale => {
-            Err(Error::new(ErrorKind::Unsupported, "the suite is not written yet"))
-        }
+        BenchSuite::Queries => queries(stage, args).await,
+        BenchSuite::Resources => resources(stage, args).await,
+        BenchSuite::Scale => scale(stage, args).await,
     }
 }
 
@@ -226,6 +230,46 @@ async fn metrics(stage: &Stage<'_>, args: &BenchArgs) -> Result<Measured> {
             rounds: args.rounds.unwrap_or(3) as usize,
             jobs: usize::from(args.jobs.unwrap_or(4)),
             no_postgres_exporter: args.no_postgres_exporter,
+        },
+    };
+    suite.run().await
+}
+
+async fn queries(stage: &Stage<'_>, args: &BenchArgs) -> Result<Measured> {
+    stage.require_tables(&history::TABLES, "queries")?;
+    let suite = queries::Suite {
+        stage,
+        workload: queries::Workload {
+            trades: args.trades.unwrap_or(1_000_000),
+            rounds: args.rounds.unwrap_or(40) as usize,
+            clients: usize::from(args.jobs.unwrap_or(16)).min(queries::MAX_CLIENTS),
+        },
+    };
+    suite.run().await
+}
+
+async fn resources(stage: &Stage<'_>, args: &BenchArgs) -> Result<Measured> {
+    stage.require_tables(&history::TABLES, "resources")?;
+    let suite = resources::Suite {
+        stage,
+        workload: resources::Workload {
+            trades: args.trades.unwrap_or(1_000_000),
+            rounds: args.rounds.unwrap_or(20) as usize,
+        },
+    };
+    suite.run().await
+}
+
+async fn scale(stage: &Stage<'_>, args: &BenchArgs) -> Result<Measured> {
+    stage.require_tables(&history::TABLES, "scale")?;
+    let config = stage.config;
+    let suite = scale::Suite {
+        stage,
+        tier: Arc::new(config.tier(&config.provisioning.default_tier)?.clone()),
+        workload: scale::Workload {
+            to: args.to.unwrap_or(1_000) as usize,
+            rounds: args.rounds.unwrap_or(3) as usize,
+            jobs: usize::from(args.jobs.unwrap_or(4)),
         },
     };
     suite.run().await
