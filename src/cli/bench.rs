@@ -52,11 +52,11 @@ pub struct BenchArgs {
     /// Measure though the cluster holds tenants, who will notice the load
     #[arg(long)]
     pub beside_tenants: bool,
-    /// Of suites that work at several numbers of tenants at once: sessions at the same time [default: provisioning 20, backup 2,
-    /// metrics 4]
+    /// Sessions at the same time; of queries the most clients [default: provisioning 20, queries 16, backup 2, metrics and scale 4]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub jobs: Option<u16>,
-    /// Rounds, each with every contender in turn; the median counts [default: backup 1, metrics 3, audit and limits 40]
+    /// Rounds, each with every contender in turn; the median counts [default: backup 1, metrics and scale 3, resources 20,
+    /// queries, audit and limits 40]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub rounds: Option<u32>,
     /// Measure when the database holds this many tenants; may be given more than once [default: metrics 100 and 1000]
@@ -71,7 +71,7 @@ pub struct BenchArgs {
     /// provisioning: tier of the tenants [default: enterprise]
     #[arg(long, value_name = "TIER", help_heading = "Options of single suites")]
     pub tier: Option<String>,
-    /// queries: trades of the tenant [default: 1000000]
+    /// queries, resources: trades of the tenant [default: 1000000]
     #[arg(long, value_name = "N", help_heading = "Options of single suites", value_parser = clap::value_parser!(u32).range(1_000..=1_000_000_000))]
     pub trades: Option<u32>,
     /// audit, limits: statements of one row on each of four tenants [default: 1000]
