@@ -143,7 +143,11 @@ fn targets(page: &mut String, run: &Document) -> std::fmt::Result {
         "<section>\n<h2>Targets</h2>\n<div class=\"scroll\"><table class=\"targets\">\n<thead><tr><th scope=\"col\" class=\"t\">suite<th scope=\"col\" class=\"t\">metric<th scope=\"col\">value<th scope=\"col\">target<th scope=\"col\" class=\"t\">of the target<th scope=\"col\" class=\"t\">met</thead>\n<tbody>\n",
     );
     for (f, target, met) in judged {
-        let share = if target > 0.0 { f.value / target } else { f64::INFINITY };
+        let share = match target > 0.0 {
+            true => f.value / target,
+            false if f.value > 0.0 => f64::INFINITY,
+            false => 0.0,
+        };
         let text = match share.is_finite() {
             true => format!("{} %", significant(share * 100.0)),
             false => String::new(),

@@ -17,6 +17,8 @@ pub struct Scratch {
     admin: Session,
     name: String,
     owner_was_there: bool,
+    /// Stays connected, so that a run that begins meanwhile does not take the database for a leftover.
+    held: Session,
     /// Opens sessions in the scratch database.
     pub connector: Connector,
 }
@@ -61,12 +63,20 @@ impl Scratch {
         }
         let mut info = connector.info().clone();
         info.dbname.clone_from(&name);
-        Ok(Self {
-            connector: connector.with_info(info),
-            admin,
-            name,
-            owner_was_there,
-        })
+        let connector = connector.with_info(info);
+        match connector.connect().await {
+            Ok(held) => Ok(Self {
+                connector,
+                admin,
+                name,
+                owner_was_there,
+                held,
+            }),
+            Err(error) => {
+                let _ = remove(&admin, &name).await;
+                Err(error)
+            }
+        }
     }
 
     /// Drops the database and the roles that were made in it.
@@ -74,6 +84,7 @@ impl Scratch {
     /// # Errors
     /// When the server refuses; the database's name is in the error, and the next run tries again.
     pub async fn remove(self) -> Result<()> {
+        drop(self.held);
         remove(&self.admin, &self.name).await?;
         if !self.owner_was_there {
             // They may be in use by another database by now; then they stay.

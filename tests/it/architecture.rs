@@ -73,6 +73,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "bench",
             "catalog",
             "fleet",
+            "figures",
             "interrupt",
             "metrics",
             "pg",
@@ -80,6 +81,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "provisioner",
             "installer",
             "config",
+            "settings",
         ],
     ),
     (
@@ -125,6 +127,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "hardener",
             "credentials",
+            "figures",
             "fleet",
             "freezer",
             "installer",

@@ -11,7 +11,7 @@ const WIDTH: f64 = 520.0;
 const HEIGHT: f64 = 240.0;
 const LEFT: f64 = 52.0;
 const RIGHT: f64 = 14.0;
-const TOP: f64 = 34.0;
+const TOP: f64 = 44.0;
 const BOTTOM: f64 = 40.0;
 
 /// Colours that lines have; further ones begin anew, with the name to tell them by.
@@ -49,9 +49,14 @@ impl Axis {
                 .filter(|v| (self.from * 0.999..=self.to * 1.001).contains(v))
                 .collect()
         };
-        if self.logarithmic {
-            let (fine, coarse) = (all(&[1.0, 2.0, 5.0]), all(&[1.0]));
-            if fine.len() <= 10 { fine } else { coarse }
+        let (fine, coarse) = match self.logarithmic {
+            true => (all(&[1.0, 2.0, 5.0]), all(&[1.0])),
+            false => (Vec::new(), Vec::new()),
+        };
+        if fine.len() > 10 {
+            coarse
+        } else if fine.len() > 2 {
+            fine
         } else {
             let raw = (self.to - self.from) / 5.0;
             let power = 10_f64.powf(raw.log10().floor());
@@ -151,8 +156,8 @@ pub fn histogram(page: &mut String, h: &Histogram, (from, to): (f64, f64)) -> st
     // Labels of marks that are close together go to different heights.
     for (no, (name, value)) in (0_u8..).zip([("p50", h.p50), ("p95", h.p95), ("p99", h.p99)]) {
         let at = x.place(value);
-        let height = 10.0 + 10.0 * f64::from(no);
-        let (anchor, shift) = if at > WIDTH - 100.0 {
+        let height = 10.0 + 13.0 * f64::from(no);
+        let (anchor, shift) = if at > WIDTH - 64.0 {
             ("end", -4.0)
         } else {
             ("start", 4.0)
@@ -187,7 +192,7 @@ pub fn curve(page: &mut String, c: &Curve) -> std::fmt::Result {
         return Ok(());
     }
     let x = axis(points().map(|p| p.x), LOG_X, (LEFT, WIDTH - RIGHT), 1.08);
-    let y = axis(points().map(|p| p.y), LOG_Y, (HEIGHT - BOTTOM, TOP - 14.0), 1.15);
+    let y = axis(points().map(|p| p.y), LOG_Y, (HEIGHT - BOTTOM, TOP - 24.0), 1.15);
     open(page, &c.name, &format!("{} by {}", c.unit, c.x))?;
     // Where it was measured is what people look for.
     let mut places: Vec<f64> = points().map(|p| p.x).collect();
@@ -340,6 +345,15 @@ mod tests {
         let ticks = decades.ticks();
         assert_eq!((ticks.first(), ticks.last()), (Some(&10.0), Some(&10_000.0)));
         assert!((decades.place(100.0) - 100.0).abs() < 1e-9);
+        // Less than from 1 to 5 has round values too.
+        let narrow = Axis {
+            from: 2.9,
+            to: 4.1,
+            logarithmic: true,
+            places: (0.0, 100.0),
+        };
+        let ticks: Vec<String> = narrow.ticks().into_iter().map(short).collect();
+        assert_eq!(ticks, ["3", "3.5", "4"]);
         // Nothing but noughts still has an axis.
         let noughts = axis([0.0, 0.0].into_iter(), LOG_Y, (0.0, 100.0), 1.1);
         assert!(noughts.place(0.0).abs() < 1e-9 && !noughts.ticks().is_empty());

@@ -19,6 +19,9 @@ impl Render for Document {
             parts.push(beside(ui, comparison, &self.results));
         }
         let (met, targets) = self.targets();
+        if targets == 0 {
+            return parts.join("\n\n");
+        }
         let sentence = format!("{met} of {} met", count(targets, "target"));
         parts.push(if met == targets {
             ui.good(&sentence)
