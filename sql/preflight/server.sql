@@ -1,6 +1,7 @@
 -- What the server is, and what of it can be told without the registry.
 SELECT (SELECT c.system_identifier::text FROM pg_catalog.pg_control_system() c) AS system_identifier,
-    pg_catalog.host(pg_catalog.inet_server_addr()) AS address,
+    -- By a socket both are NULL.
+    pg_catalog.inet_server_addr() IS NOT DISTINCT FROM pg_catalog.inet_client_addr() AS nearby,
     pg_catalog.to_char(pg_catalog.now() AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS today,
     (SELECT pg_catalog.array_agg(x.extname::text) FROM pg_catalog.pg_extension x) AS extensions,
     (SELECT a.default_version FROM pg_catalog.pg_available_extensions a WHERE a.name = 'timescaledb') AS timescaledb_available,

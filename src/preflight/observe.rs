@@ -146,7 +146,11 @@ impl Observed {
             oldest_database: column(&row, "oldest_database")?,
             tables: column::<i64>(&row, "tables")?.unsigned_abs(),
             registry,
-            memory: memory.map(Memory::told).or_else(|| Memory::of_local_server(session)),
+            memory: match memory {
+                Some(bytes) => Some(Memory::told(bytes)),
+                None if column::<bool>(&row, "nearby")? => Memory::of_local_server(session),
+                None => None,
+            },
         })
     }
 
