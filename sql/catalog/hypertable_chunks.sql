@@ -11,7 +11,8 @@ SELECT w.schema_name, h.table_name::text AS table_name, d.column_name::text AS c
         SELECT pg_catalog.format('%I on %s', k.conname, k.conrelid::pg_catalog.regclass) FROM pg_catalog.pg_constraint k
         WHERE k.contype = 'f' AND k.confrelid = c.oid ORDER BY 1) AS referenced_by
 FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) w (schema_name, table_name, keep)
-CROSS JOIN LATERAL (SELECT pg_catalog.now() - w.keep::pg_catalog.interval AS cutoff) b
+-- Longer than that no time reaches back.
+CROSS JOIN LATERAL (SELECT pg_catalog.now() - LEAST(w.keep::pg_catalog.interval, '6000 years'::pg_catalog.interval) AS cutoff) b
 JOIN _timescaledb_catalog.hypertable h ON h.schema_name = w.schema_name::pg_catalog.name
     AND (w.table_name IS NULL OR h.table_name = w.table_name::pg_catalog.name)
 JOIN pg_catalog.pg_namespace n ON n.nspname = h.schema_name

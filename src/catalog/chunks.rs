@@ -97,7 +97,7 @@ pub async fn intervals(session: &Session, schemas: &[&str]) -> Result<HashMap<St
         .map(|schema| Wanted {
             schema,
             table: None,
-            older_than: Some("100000 years"),
+            older_than: Some("6000 years"),
         })
         .collect();
     let mut found: HashMap<String, Vec<HypertableChunks>> = HashMap::new();

@@ -1,5 +1,7 @@
 //! The built-in policy is what the seed says.
 
+use std::path::Path;
+
 use super::super::{Config, ServerSideEncryption, Threshold, builtin::MODULES};
 use super::{builtin, good};
 use crate::tenant::{Features, Limit};
@@ -276,4 +278,60 @@ fn what_is_commented_out_is_valid_too() {
                        reason: migration of the old application, ticket 4711\n    expires: 2026-12-31\n";
     let config = good(&format!("validate:\n  suppress:\n{suppression}"));
     assert_eq!(config.validate.suppress.len(), 1);
+}
+
+#[test]
+fn hypertables_are_the_tiers_over_the_templates() {
+    let limits = "limits: {max_portfolios: 1, max_positions_per_portfolio: 1, max_trades_per_day: 1, max_api_calls_per_minute: 1, max_schema_size_gb: 1, max_connections: 1}";
+    let text = format!(
+        "template:
+  hypertables:
+    - {{table: trades, column: executed_at, chunk_interval: 1 day, retention: 1 years}}
+    - {{table: market_data, column: timestamp, chunk_interval: 1 hour}}
+templates:
+  a:
+    features: all
+    {limits}
+    hypertables: {{trades: {{chunk_interval: 7 day, retention: none}}, market_data: {{retention: 30 days}}}}
+  b:
+    features: all
+    {limits}
+"
+    );
+    let config = Config::parse(&text, "test", Path::new("")).expect("a valid configuration");
+    let series = |tier: &str, table: &str| {
+        let series = config.time_series(tier, table)?;
+        let kept = series.retention.and_then(|r| r.interval().map(str::to_owned));
+        Some((series.chunk_interval.unwrap_or_default(), kept))
+    };
+    let is = |interval: &str, kept: Option<&str>| Some((interval.to_owned(), kept.map(str::to_owned)));
+    assert_eq!(series("a", "trades"), is("7 days", None));
+    assert_eq!(series("a", "market_data"), is("1 hour", Some("30 days")));
+    assert_eq!(series("b", "trades"), is("1 day", Some("1 year")));
+    assert_eq!(series("b", "market_data"), is("1 hour", None));
+    assert_eq!(series("gone", "trades"), is("1 day", Some("1 year")));
+    assert_eq!(series("a", "portfolios"), None);
+    // Money's rows are kept for ever unless somebody says otherwise.
+    let builtin = Config::builtin().expect("the built-in policy");
+    for tier in &builtin.tiers {
+        for table in &builtin.template.hypertables {
+            let series = builtin.time_series(&tier.key, &table.table).expect("a hypertable");
+            assert_eq!(
+                (series.retention, series.chunk_interval),
+                (None, Some(table.chunk_interval.clone()))
+            );
+        }
+    }
+    for (wrong, says) in [
+        (
+            "{positions: {chunk_interval: 1 day}}",
+            "table \"positions\" is no hypertable of the template",
+        ),
+        ("{trades: {retention: ever}}", "expected a whole number and a unit"),
+        ("{trades: {keep: 1 day}}", "unknown key \"keep\""),
+    ] {
+        let text = format!("templates: {{a: {{features: all, {limits}, hypertables: {wrong}}}}}");
+        let error = Config::parse(&text, "test", Path::new("")).expect_err(wrong);
+        assert!(error.message().contains(says), "{wrong}: {}", error.message());
+    }
 }
