@@ -209,7 +209,7 @@ pub enum Command {
     ///
     /// Starts a PostgreSQL of its own from the binaries on this machine, prepares it, makes three tenants with trading
     /// data, tries to read one as another, hardens it, proves its isolation, makes a mistake, finds and mends it,
-    /// prints timings, and cleans up.
+    /// backs all up, destroys a tenant and restores it, measures them, prints timings, and cleans up.
     Demo(DemoArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
+use tokio_postgres::types::Type;
 
 use super::metrics::text::Order;
 use super::{Context, Status};
@@ -22,7 +23,7 @@ use crate::pg::conninfo::ConnInfo;
 use crate::pg::session::{Connector, Session, SessionLimits, column};
 use crate::pg::sql::Sql;
 use crate::provisioner::{Provisioned, Request};
-use crate::restore::{self, Restorer, Target};
+use crate::restore::{self, Target};
 use crate::settings::Settings;
 use crate::tenant::TenantId;
 use crate::ui::table::Grid;
@@ -57,7 +58,7 @@ pub struct Story {
     pub kept: Option<Kept>,
 }
 
-/// What a tenant lost, and what a backup gave back.
+/// A tenant that was destroyed, and what a backup gave back.
 #[derive(Debug, Serialize)]
 pub struct Recovery {
     /// The tenant.
@@ -66,12 +67,12 @@ pub struct Recovery {
     pub backup_id: String,
     /// Bytes of all backups of the demo in their store.
     pub stored_bytes: u64,
-    /// Trades that the tenant counted before the loss, after it, and after the restore.
+    /// Trades that the tenant counted before it was dropped, 0 once its schema and role are gone, and after the restore.
     pub trades: [i64; 3],
-    /// Milliseconds in which the tenant may have waited.
-    pub swap_ms: f64,
-    /// Where what it had at the end is kept.
-    pub replaced_schema: Option<String>,
+    /// Milliseconds that the restore took.
+    pub duration_ms: f64,
+    /// Its schema, which has the name that it had.
+    pub restored_to: String,
 }
 
 impl Recovery {
@@ -193,7 +194,7 @@ impl Render for Story {
             let [before, lost, after] = r.trades;
             text.push_str(&format!(
                 "\n{}\n",
-                ui.bold("A tenant deletes its trades, and gets them back:")
+                ui.bold("A tenant is destroyed, with its schema and its role, and comes back:")
             ));
             let verdict = if r.is_whole() {
                 ui.good("restored")
@@ -201,14 +202,14 @@ impl Render for Story {
                 ui.bad("NOT RESTORED")
             };
             text.push_str(&format!(
-                "  {before} trades backed up, {lost} left by {}, {after} {verdict} from {}\n    {}\n",
+                "  {before} trades of {} backed up, {lost} left by `drop`, {after} {verdict} from {}\n    {}\n",
                 r.tenant_id,
                 r.backup_id,
                 ui.dim(&format!(
-                    "{} in the store for all tenants; it may have waited for {}; what was replaced is kept in {}",
+                    "{} in the store for all tenants; schema {} and its role are back after {}, verified, with a new password",
                     bytes(r.stored_bytes),
-                    milliseconds(r.swap_ms),
-                    r.replaced_schema.as_deref().unwrap_or("-")
+                    r.restored_to,
+                    milliseconds(r.duration_ms)
                 ))
             ));
         }
@@ -334,9 +335,9 @@ pub async fn run(ui: &Ui, interrupt: &Interrupt, global: &Global, args: &DemoArg
         steps.done("a mistake: found, mended, proven");
     }
     if let Some(tenant) = made.first() {
-        let login = login(&ctx, &cluster, tenant).await?;
-        story.recovery = Some(recovery(&ctx, &cluster, &session, &made, tenant, &login).await?);
-        steps.done("backup of all, a loss, a restore");
+        let (recovered, login) = recovery(&ctx, &cluster, &session, &made, tenant).await?;
+        story.recovery = Some(recovered);
+        steps.done("backup of all, a tenant destroyed, a restore");
         story
             .proofs
             .push(proof(&ctx, "after the restore", |found| found.is_empty()).await?);
@@ -468,15 +469,14 @@ async fn describe(admin: &Session, login: &Session, tenant: &Provisioned) -> Res
     })
 }
 
-/// Backs all tenants up, lets one delete its trades, and restores it.
+/// Backs all tenants up, drops one, and restores it; the session is the tenant's own, with its new password.
 async fn recovery(
     ctx: &Context<'_>,
     cluster: &Cluster,
     session: &Session,
     all: &[Provisioned],
     tenant: &Provisioned,
-    login: &Session,
-) -> Result<Recovery> {
+) -> Result<(Recovery, Session)> {
     let url = format!("file://{}", cluster.dir().join("backups").display());
     let store = super::backup::open_url(ctx, &url).await?;
     let ids: Vec<TenantId> = all.iter().map(|t| t.tenant_id.clone()).collect();
@@ -490,33 +490,50 @@ async fn recovery(
         wanted = wanted.or((id == tenant.tenant_id).then_some(done.backup_id));
     }
     let backup = wanted.ok_or_else(Error::interrupted)?;
-    let count = async || -> Result<i64> {
-        let sql = Sql::new("SELECT count(*) AS trades FROM trades");
-        column(&login.query_one(&sql, &[], "count the trades").await?, "trades")
-    };
-    let before = count().await?;
-    login
-        .batch(&Sql::new("DELETE FROM trades"), "delete what is needed yet")
-        .await?;
-    let lost = count().await?;
+    let owner = login(ctx, cluster, tenant).await?;
+    let before = trades(&owner).await?;
+    drop(owner);
+    let lost = destroy(ctx, session, tenant).await?;
     let row = backups::find_one(session, &backup).await?;
     let source = restore::open(store, &backup, row.as_ref()).await?;
-    let registered = catalog::tenants::find_one(session, &tenant.tenant_id).await?;
-    let restorer = Restorer {
-        keep_days: 7,
-        ..super::restore::for_trial(ctx, Arc::default(), ctx.settings.config.backup.jobs)
-    };
-    let restored = restorer
-        .restore(&source, &Target::Replace(Box::new(registered)), None)
-        .await?;
-    Ok(Recovery {
+    let restorer = super::restore::for_trial(ctx, Arc::default(), ctx.settings.config.backup.jobs);
+    let restored = restorer.restore(&source, &Target::New(source.tenant()), None).await?;
+    let recovered = Recovery {
         tenant_id: tenant.tenant_id.to_string(),
         backup_id: backup.to_string(),
         stored_bytes,
-        trades: [before, lost, count().await?],
-        swap_ms: restored.swap_ms,
-        replaced_schema: restored.replaced_schema,
-    })
+        trades: [before, lost, 0],
+        duration_ms: restored.duration_ms,
+        restored_to: restored.restored_to,
+    };
+    let again = Provisioned {
+        password: restored.password,
+        role_name: restored.role_name,
+        ..tenant.clone()
+    };
+    let owner = login(ctx, cluster, &again).await?;
+    let after = trades(&owner).await?;
+    let trades = [before, lost, after];
+    Ok((Recovery { trades, ..recovered }, owner))
+}
+
+async fn trades(login: &Session) -> Result<i64> {
+    let sql = Sql::new("SELECT count(*) AS trades FROM trades");
+    column(&login.query_one(&sql, &[], "count the trades").await?, "trades")
+}
+
+/// Drops a tenant once its sessions have ended; how many tables called trades are left of it.
+async fn destroy(ctx: &Context<'_>, session: &Session, tenant: &Provisioned) -> Result<i64> {
+    let row = catalog::tenants::find_one(session, &tenant.tenant_id).await?;
+    super::drop::one(ctx, session, &row).await?;
+    let sql = Sql::new(
+        "SELECT pg_catalog.count(*) AS tables FROM pg_catalog.pg_tables WHERE schemaname = $1::text AND tablename = 'trades'",
+    );
+    let schema = tenant.schema_name.as_str();
+    let left = session
+        .query_one(&sql, &[(&schema, Type::TEXT)], "look for what is left of the tenant")
+        .await?;
+    column(&left, "tables")
 }
 
 /// What an operator does in a hurry.

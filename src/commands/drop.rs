@@ -105,16 +105,7 @@ pub async fn run(ctx: &Context<'_>, args: &DropArgs) -> Result<Status> {
         }
         let remains = remains.remove(&row.tenant_id).unwrap_or_default();
         let kept = kept.remove(&row.tenant_id).unwrap_or_default();
-        let old = OldTenant {
-            id: &row.tenant_id,
-            schema: &row.schema_name,
-            schema_exists: remains.schema,
-            kept: &kept,
-            role_exists: remains.role.is_some(),
-            join_role: !remains.member,
-            timeout: ctx.settings.timeout(),
-            lock_timeout: ctx.settings.lock_timeout(),
-        };
+        let old = old_tenant(ctx, row, &remains, &kept);
         let plan = plan(&old);
         if args.dry_run {
             if let Some(many) = clearing(ctx, &session, &old).await? {
@@ -186,6 +177,40 @@ pub async fn run(ctx: &Context<'_>, args: &DropArgs) -> Result<Status> {
         Some(error) if rows.len() == 1 => Status::Failed(error.kind()),
         Some(_) => Status::Partly,
     })
+}
+
+fn old_tenant<'a>(ctx: &Context<'_>, row: &'a TenantRow, remains: &Remains, kept: &'a [String]) -> OldTenant<'a> {
+    OldTenant {
+        id: &row.tenant_id,
+        schema: &row.schema_name,
+        schema_exists: remains.schema,
+        kept,
+        role_exists: remains.role.is_some(),
+        join_role: !remains.member,
+        timeout: ctx.settings.timeout(),
+        lock_timeout: ctx.settings.lock_timeout(),
+    }
+}
+
+/// Drops a tenant that no restore has left anything of, and that nothing outside depends on; its sessions are ended.
+///
+/// # Errors
+/// When the server refuses.
+pub(super) async fn one(ctx: &Context<'_>, session: &Session, row: &TenantRow) -> Result<()> {
+    let remains = tenants::remains(session, &[row])
+        .await?
+        .remove(&row.tenant_id)
+        .unwrap_or_default();
+    let old = old_tenant(ctx, row, &remains, &[]);
+    let drop = Drop {
+        ctx,
+        session,
+        row,
+        remains: &remains,
+        old: &old,
+        plan: &plan(&old),
+    };
+    drop.run(true).await.map(|_| ())
 }
 
 fn depended_on(plan: &Plan, objects: &[String]) -> Error {
