@@ -34,7 +34,8 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT pg_catalog.array_agg(s.ends ORDER BY s.range_end) AS ends, pg_catalog.array_agg(s.chunks ORDER BY s.range_end) AS counts
     FROM (
-        SELECT s.range_end, pg_catalog.count(*)::integer AS chunks,
+        -- Each chunk has slices of its own; before, chunks of one range and several space partitions shared them.
+        SELECT s.range_end, (pg_catalog.count(*) * pg_catalog.max(CASE WHEN pg_catalog.to_jsonb(s) -> 'chunk_id' IS NOT NULL THEN 1 ELSE COALESCE(o.parts, 1) END))::integer AS chunks,
             CASE d.column_type
                 WHEN 'pg_catalog.timestamptz'::pg_catalog.regtype THEN
                     pg_catalog.to_char('1970-01-01 00:00:00'::timestamp + s.range_end * '1 microsecond'::pg_catalog.interval, 'YYYY-MM-DD HH24:MI:SS.US+00 BC')
@@ -44,9 +45,8 @@ LEFT JOIN LATERAL (
                     pg_catalog.to_char('1970-01-01 00:00:00'::timestamp + s.range_end * '1 microsecond'::pg_catalog.interval, 'YYYY-MM-DD BC')
                 ELSE s.range_end::text END AS ends
         FROM _timescaledb_catalog.dimension_slice s
-        -- Until 2.26 or so chunks share slices and are found by their constraints; later each has slices of its own.
-        LEFT JOIN _timescaledb_catalog.chunk_constraint k
-            ON pg_catalog.to_jsonb(s) -> 'chunk_id' IS NULL AND k.dimension_slice_id = s.id
+        CROSS JOIN LATERAL (
+            SELECT pg_catalog.max(x.num_slices) AS parts FROM _timescaledb_catalog.dimension x WHERE x.hypertable_id = h.id) o
         WHERE s.dimension_id = d.id AND s.range_end < 9200000000000000000
         AND (w.keep IS NULL OR (d.column_type IN ('pg_catalog.timestamptz'::pg_catalog.regtype, 'pg_catalog.timestamp'::pg_catalog.regtype,
                 'pg_catalog.date'::pg_catalog.regtype)
