@@ -36,14 +36,15 @@ pub fn plan(old: &Expired<'_>, range: &Range) -> Option<Plan> {
     if let Some(limit) = counted {
         then.push((
             "forget what was counted on days that are gone",
-            without_triggers(old.schema.as_str(), "tenant_usage")
-                .text("\nDELETE FROM ")
+            Sql::new("SET LOCAL row_security = on;\n")
+                .append(without_triggers(old.schema.as_str(), "tenant_usage"))
+                .text("DELETE FROM ")
                 .qualified(old.schema.as_str(), "tenant_usage")
                 .text(" WHERE resource = ")
                 .literal(limit.resource)
                 .text("\nAND CASE WHEN scope ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$' THEN scope::pg_catalog.date + 1 <= (")
                 .literal(&range.end)
-                .text("::pg_catalog.timestamptz AT TIME ZONE 'UTC') ELSE false END;"),
+                .text("::pg_catalog.timestamptz AT TIME ZONE 'UTC') ELSE false END;\nSET LOCAL row_security = off;"),
         ));
     }
     let chunks = range.chunks;
