@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 
 use super::checklist::{CACHE_MEMORY, CHUNKS, LOCKS};
 use super::observe::Observed;
-use super::{Item, Verdict};
+use super::{Item, Verdict, settings};
 use crate::config::Config;
 use crate::error::Result;
 use crate::figures::{bytes, count, grouped};
@@ -76,10 +76,9 @@ pub fn locks(seen: &Observed, objects: Option<&Objects>) -> Vec<Item> {
     );
     let room = format!("the lock table holds {capacity} for sure ({per} * ({connections} + {prepared}))");
     let remedy = |need: u64| {
-        format!(
-            "ALTER SYSTEM SET max_locks_per_transaction = {}; then restart the server",
-            locks_wanted(need, seen)
-        )
+        let name = "max_locks_per_transaction";
+        let setting = seen.settings.get(name).cloned().unwrap_or_default();
+        settings::alter(name, &locks_wanted(need, seen).to_string(), &setting)
     };
     let judge = |need: u64| match need {
         need if need > capacity => Verdict::Fail,

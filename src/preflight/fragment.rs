@@ -10,6 +10,7 @@ use super::observe::{Observed, Setting};
 use super::settings::{self, Rule};
 use crate::config::Config;
 use crate::figures::bytes;
+use crate::pg::sql::Sql;
 
 /// One setting that should be otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,7 +50,8 @@ fn line(name: &str, value: String, setting: &Setting, why: String) -> Line {
     let place = setting.place.as_deref().unwrap_or_default();
     let overridden = if place.contains("postgresql.auto.conf") {
         Some(format!(
-            "ALTER SYSTEM RESET {name}; which has set it and wins over every file"
+            "{} which has set it and wins over every file",
+            Sql::new("ALTER SYSTEM RESET ").ident(name).text(";")
         ))
     } else {
         match setting.source.as_str() {
@@ -271,7 +273,7 @@ mod tests {
             ]
         );
         assert!(
-            made.text.contains("# FIRST: ALTER SYSTEM RESET work_mem;"),
+            made.text.contains("# FIRST: ALTER SYSTEM RESET \"work_mem\";"),
             "{}",
             made.text
         );

@@ -4,7 +4,7 @@ use super::checklist::{
     AUTOVACUUM, CONFIG_FILES, CONNECTIONS, DURABILITY, EXPOSURE, MONITORING, REGISTRY, SERVER_VERSION, TIMESCALEDB,
 };
 use super::observe::{Observed, Registry};
-use super::{Item, Verdict};
+use super::{Item, Verdict, settings};
 use crate::catalog;
 use crate::config::{Config, Date};
 use crate::error::Result;
@@ -197,10 +197,17 @@ pub async fn config_files(session: &Session, seen: &Observed) -> Result<Vec<Item
     Ok(items)
 }
 
+/// What switches a setting on, wherever it was switched off.
+fn turn_on(name: &str, seen: &Observed) -> String {
+    match seen.settings.get(name) {
+        Some(setting) => settings::alter(name, "on", setting),
+        None => String::new(),
+    }
+}
+
 /// `durability`.
 pub fn durability(seen: &Observed) -> Vec<Item> {
-    let alter = |name: &str, then: &str| format!("ALTER SYSTEM RESET {name}; {then}");
-    let reload = "SELECT pg_catalog.pg_reload_conf();";
+    let on = |name: &str| turn_on(name, seen);
     let mut items = Vec::new();
     for (name, harm) in [
         ("fsync", "a crash of the machine can destroy the whole cluster"),
@@ -210,12 +217,12 @@ pub fn durability(seen: &Observed) -> Vec<Item> {
         ),
     ] {
         if seen.is_off(name) {
-            items.push(Item::fail(&DURABILITY, format!("is off: {harm}"), alter(name, reload)).about(name));
+            items.push(Item::fail(&DURABILITY, format!("is off: {harm}"), on(name)).about(name));
         }
     }
     if seen.is_off("synchronous_commit") {
         let detail = "is off: a crash loses transactions that were reported as committed";
-        items.push(Item::warn(&DURABILITY, detail, alter("synchronous_commit", reload)).about("synchronous_commit"));
+        items.push(Item::warn(&DURABILITY, detail, on("synchronous_commit")).about("synchronous_commit"));
     }
     if seen.is_off("data_checksums") {
         items.push(
@@ -246,8 +253,7 @@ pub fn autovacuum(seen: &Observed) -> Vec<Item> {
     for name in ["autovacuum", "track_counts"] {
         if seen.is_off(name) {
             let detail = "is off: tables bloat, estimates age, and transaction ids run out";
-            let remedy = format!("ALTER SYSTEM RESET {name}; SELECT pg_catalog.pg_reload_conf();");
-            items.push(Item::fail(&AUTOVACUUM, detail, remedy).about(name));
+            items.push(Item::fail(&AUTOVACUUM, detail, turn_on(name, seen)).about(name));
         }
     }
     let (age, database) = (seen.oldest_xid_age, &seen.oldest_database);

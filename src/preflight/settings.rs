@@ -6,6 +6,7 @@ use super::units::{self, Quantity};
 use super::{Item, Verdict};
 use crate::config::ClusterPolicy;
 use crate::figures;
+use crate::pg::sql::Sql;
 
 /// How a setting is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,13 +213,16 @@ fn one(name: &str, configured: &str, seen: &Observed) -> Item {
 
 /// What sets it, and what brings it into force.
 pub fn alter(name: &str, value: &str, setting: &Setting) -> String {
-    let quoted = value.replace('\'', "''");
-    let then = if setting.context == "postmaster" {
-        "then restart the server"
+    let sql = Sql::new("ALTER SYSTEM SET ")
+        .ident(name)
+        .text(" = ")
+        .literal(value)
+        .text(";");
+    if setting.context == "postmaster" {
+        format!("{sql} then restart the server")
     } else {
-        "then SELECT pg_catalog.pg_reload_conf();"
-    };
-    format!("ALTER SYSTEM SET {name} = '{quoted}'; {then}")
+        format!("{sql} SELECT pg_catalog.pg_reload_conf();")
+    }
 }
 
 #[cfg(test)]

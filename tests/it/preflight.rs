@@ -7,7 +7,7 @@ mod outside;
 use serde_json::Value;
 use tenantctl::cluster::{Cluster, Options};
 
-use crate::support::{Cmd, Db, Run, start};
+use crate::support::{Cmd, Db, Run, start, wait_for};
 
 /// A cluster with these settings.
 fn own(settings: &[&str]) -> Cluster {
@@ -120,6 +120,20 @@ fn settings_are_compared_scaled_and_written_down() {
     has(&json, "durability", "WARN synchronous_commit", "is off");
     has(&json, "autovacuum", "FAIL autovacuum", "is off");
     passes(&json, "config_files");
+    // What is advised is what the server takes.
+    for item in json["checks"].as_array().unwrap() {
+        let advice = item["remedy"].as_str().unwrap_or_default();
+        if ["fsync", "autovacuum"].contains(&item["object"].as_str().unwrap_or_default()) {
+            let (set, then) = advice.split_once("; ").unwrap();
+            db.sql(set);
+            db.sql(then);
+        }
+    }
+    wait_for("the advice to be in force", || {
+        db.value("SHOW fsync") == "on" && db.value("SHOW autovacuum") == "on"
+    });
+    db.sql("ALTER SYSTEM RESET ALL");
+    db.sql("SELECT pg_reload_conf()");
 
     // What is printed is a file that the server takes, and after which nothing is left to say.
     let fragment = db

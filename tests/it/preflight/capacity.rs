@@ -47,7 +47,7 @@ fn too_few_locks_are_told_and_the_advice_suffices() {
     let remedy = failed["remedy"].as_str().unwrap();
     let statement = remedy.split(';').next().unwrap();
     assert!(
-        statement.starts_with("ALTER SYSTEM SET max_locks_per_transaction = "),
+        statement.starts_with("ALTER SYSTEM SET \"max_locks_per_transaction\" = "),
         "{remedy}"
     );
     db.sql(statement);
