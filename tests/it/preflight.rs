@@ -134,6 +134,9 @@ fn settings_are_compared_scaled_and_written_down() {
     });
     db.sql("ALTER SYSTEM RESET ALL");
     db.sql("SELECT pg_reload_conf()");
+    wait_for("the advice to be taken back", || {
+        db.value("SHOW fsync") == "off" && db.value("SHOW autovacuum") == "off"
+    });
 
     // What is printed is a file that the server takes, and after which nothing is left to say.
     let fragment = db
@@ -146,6 +149,9 @@ fn settings_are_compared_scaled_and_written_down() {
         .append("postgresql.conf", "include_if_exists = 'tenantctl.conf'\n")
         .unwrap();
     db.sql("SELECT pg_reload_conf()");
+    wait_for("the fragment to be read", || {
+        db.value("SELECT pending_restart FROM pg_settings WHERE name = 'shared_buffers'") == "t"
+    });
     let json = preflight(&db, checks, &memory);
     has(
         &json,
@@ -236,10 +242,13 @@ fn the_server_itself_is_looked_at() {
     passes(&json, "monitoring");
 
     // A login without rights is told what it lacks, and nothing passes for it.
-    db.sql("CREATE ROLE weak LOGIN; GRANT CONNECT ON DATABASE postgres TO weak");
+    db.sql("CREATE ROLE weak LOGIN");
     let lines = format!("local all weak trust\n{hba}");
     cluster.write("pg_hba.conf", &lines).unwrap();
     db.sql("SELECT pg_reload_conf()");
+    wait_for("the weak login", || {
+        crate::support::sql(&cluster.url("weak", &db.name), "SELECT 1").is_ok()
+    });
     let weak = Cmd::new(&[
         "-o",
         "json",
