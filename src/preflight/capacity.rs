@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::figures::{bytes, count, grouped};
 use crate::pg::session::{Connector, Session, column};
 use crate::pg::sql::Sql;
+use crate::tenant::{Hypertable, Retention};
 
 /// Locks that the drop of one chunk takes, measured with timescaledb 2.28: its table, indexes, constraints and the rest.
 const LOCKS_OF_A_CHUNK: u64 = 9;
@@ -255,9 +256,10 @@ const CHUNKS_OF_A_TABLE: f64 = 1000.0;
 /// Chunks of all tenants from which on catalogs, vacuum and backups suffer.
 const CHUNKS_OF_ALL: f64 = 100_000.0;
 
-/// Chunks that a hypertable makes in a year at an interval such as `1 hour`; none where that cannot be read.
-pub fn chunks_a_year(interval: &str) -> Option<f64> {
-    const HOURS_A_YEAR: f64 = 365.25 * 24.0;
+const HOURS_A_YEAR: f64 = 365.25 * 24.0;
+
+/// Hours of an interval such as `1 hour`; none where it cannot be read.
+fn hours(interval: &str) -> Option<f64> {
     let (number, unit) = interval.split_once(' ')?;
     let number: f64 = number.parse().ok()?;
     let hours = match unit.strip_suffix('s').unwrap_or(unit) {
@@ -269,23 +271,47 @@ pub fn chunks_a_year(interval: &str) -> Option<f64> {
         "year" => HOURS_A_YEAR,
         _ => return None,
     };
-    Some((HOURS_A_YEAR / (number * hours)).ceil())
+    Some(number * hours)
 }
 
-/// Reads how many tenants have each table as a hypertable.
+/// Chunks that a hypertable has after a year of rows, or of as many as are kept; none where an interval cannot be read.
+pub fn chunks_after_a_year(interval: &str, retention: Option<&str>) -> Option<f64> {
+    let kept = match retention {
+        Some(retention) => hours(retention)?.min(HOURS_A_YEAR),
+        None => HOURS_A_YEAR,
+    };
+    Some((kept / hours(interval)?).ceil())
+}
+
+/// How many tenants have a table as a hypertable, by table and tier.
+pub type Hypertables = BTreeMap<(String, String), u64>;
+
+/// Reads it.
 ///
 /// # Errors
 /// When the server refuses the query.
-pub async fn hypertables(session: &Session) -> Result<BTreeMap<String, u64>> {
+pub async fn hypertables(session: &Session) -> Result<Hypertables> {
     let sql = Sql::new(include_str!("../../sql/preflight/hypertables.sql"));
     let rows = session.query(&sql, &[], "count the hypertables").await?;
     rows.iter()
-        .map(|row| Ok((column(row, "name")?, column::<i64>(row, "tenants")?.unsigned_abs())))
+        .map(|row| {
+            let key = (column(row, "name")?, column(row, "tier")?);
+            Ok((key, column::<i64>(row, "tenants")?.unsigned_abs()))
+        })
         .collect()
 }
 
+/// The interval of a hypertable's chunks in a tier, and how many it has after a year.
+fn of_tier(config: &Config, tier: &str, table: &Hypertable) -> (String, Option<f64>) {
+    let series = config.time_series(tier, &table.table).unwrap_or_default();
+    let interval = series.chunk_interval.unwrap_or_else(|| table.chunk_interval.clone());
+    let retention = series.retention.as_ref().and_then(Retention::interval);
+    let chunks = chunks_after_a_year(&interval, retention);
+    (interval, chunks)
+}
+
 /// `chunks`.
-pub fn chunks(config: &Config, seen: &Observed, tenants_with: &BTreeMap<String, u64>) -> Vec<Item> {
+pub fn chunks(config: &Config, seen: &Observed, tenants_with: &Hypertables) -> Vec<Item> {
     let wanted = &config.template.hypertables;
     if wanted.is_empty() {
         return vec![Item::pass(&CHUNKS, "the template has no hypertables")];
@@ -298,17 +324,33 @@ pub fn chunks(config: &Config, seen: &Observed, tenants_with: &BTreeMap<String, 
     }
     let (mut items, mut of_a_tenant, mut of_all) = (Vec::new(), 0.0, 0.0);
     for table in wanted {
-        let Some(year) = chunks_a_year(&table.chunk_interval) else {
-            let detail = format!("the interval {:?} cannot be read", table.chunk_interval);
+        // The tier with most of them speaks for the table.
+        let worst = config
+            .tiers
+            .iter()
+            .map(|tier| (tier, of_tier(config, &tier.key, table)))
+            .max_by(|(_, (_, a)), (_, (_, b))| {
+                let rank = |chunks: &Option<f64>| chunks.unwrap_or(f64::INFINITY);
+                rank(a).total_cmp(&rank(b))
+            });
+        let Some((tier, (interval, chunks))) = worst else {
+            continue;
+        };
+        let Some(year) = chunks else {
+            let detail = format!("an interval of it cannot be read: {interval}");
             items.push(Item::unknown(&CHUNKS, detail).about(&table.table));
             continue;
         };
         of_a_tenant += year;
-        of_all += year * tenants_with.get(&table.table).copied().unwrap_or_default() as f64;
+        of_all += tenants_with
+            .iter()
+            .filter(|((name, _), _)| *name == table.table)
+            .map(|((_, tier), tenants)| of_tier(config, tier, table).1.unwrap_or_default() * *tenants as f64)
+            .sum::<f64>();
         let detail = format!(
-            "chunks of {} make {} in a year for each tenant",
-            table.chunk_interval,
-            grouped(year)
+            "chunks of {interval} make {} in a year for each tenant (tier {})",
+            grouped(year),
+            tier.key
         );
         items.push(
             if year > CHUNKS_OF_A_TABLE {
@@ -316,7 +358,7 @@ pub fn chunks(config: &Config, seen: &Observed, tenants_with: &BTreeMap<String, 
                     &CHUNKS,
                     format!("{detail}; a query without a limit in time locks and plans each of them"),
                     format!(
-                        "Give {} a longer chunk_interval under template.hypertables: a day makes 366.",
+                        "Give {} a longer chunk_interval, or a retention, under template.hypertables or its tier: a day makes 366.",
                         table.table
                     ),
                 )
@@ -326,11 +368,7 @@ pub fn chunks(config: &Config, seen: &Observed, tenants_with: &BTreeMap<String, 
             .about(&table.table),
         );
     }
-    let room = if of_a_tenant > 0.0 {
-        (CHUNKS_OF_ALL / of_a_tenant).floor()
-    } else {
-        f64::INFINITY
-    };
+    let room = (CHUNKS_OF_ALL / f64::max(of_a_tenant, 1.0)).floor();
     let detail = format!(
         "{} in a year for all tenants that have hypertables now; {} come with {} tenants",
         grouped(of_all),
@@ -342,7 +380,7 @@ pub fn chunks(config: &Config, seen: &Observed, tenants_with: &BTreeMap<String, 
             Item::fail(
                 &CHUNKS,
                 detail,
-                "Use longer intervals under template.hypertables, and drop old chunks (`tenantctl retention`).",
+                "Use longer intervals, or a retention that `tenantctl retention` holds, under template.hypertables or the tiers.",
             )
         } else {
             Item::pass(&CHUNKS, detail)
@@ -357,6 +395,7 @@ mod tests {
     use super::super::machine::Memory;
     use super::super::observe::tests::observed;
     use super::*;
+    use crate::tenant::TimeSeries;
 
     fn server(tables: u64) -> Observed {
         let mut seen = observed(&[
@@ -431,20 +470,29 @@ mod tests {
 
     #[test]
     fn chunks_of_a_year() {
-        for (interval, expected) in [
-            ("1 hour", Some(8766.0)),
-            ("1 day", Some(366.0)),
-            ("7 days", Some(53.0)),
-            ("1 month", Some(12.0)),
-            ("30 minutes", Some(17_532.0)),
-            ("a while", None),
+        for (interval, retention, expected) in [
+            ("1 hour", None, Some(8766.0)),
+            ("1 day", None, Some(366.0)),
+            ("7 days", None, Some(53.0)),
+            ("1 month", None, Some(12.0)),
+            ("30 minutes", None, Some(17_532.0)),
+            ("1 hour", Some("1 week"), Some(168.0)),
+            ("1 day", Some("2 years"), Some(366.0)),
+            ("a while", None, None),
+            ("1 day", Some("a while"), None),
         ] {
-            assert_eq!(chunks_a_year(interval), expected, "{interval}");
+            assert_eq!(
+                chunks_after_a_year(interval, retention),
+                expected,
+                "{interval} {retention:?}"
+            );
         }
         let config = Config::builtin().expect("built in");
         let mut seen = server(0);
         let verdicts = |seen: &Observed, tenants: u64| {
-            let with = ["trades", "market_data"].map(|t| (t.to_owned(), tenants)).into();
+            let with = ["trades", "market_data"]
+                .map(|t| ((t.to_owned(), "basic".to_owned()), tenants))
+                .into();
             chunks(&config, seen, &with)
                 .iter()
                 .map(|i| i.status)
@@ -454,5 +502,22 @@ mod tests {
         seen.timescaledb_installed = Some("2.28.3".into());
         assert_eq!(verdicts(&seen, 10), [Verdict::Pass, Verdict::Warn, Verdict::Pass]);
         assert_eq!(verdicts(&seen, 11), [Verdict::Pass, Verdict::Warn, Verdict::Fail]);
+        // A tier's own interval and retention count for its tenants.
+        let mut config = config;
+        for tier in &mut config.tiers {
+            let series = TimeSeries {
+                chunk_interval: (tier.key == "basic").then(|| "1 day".to_owned()),
+                retention: (tier.key != "basic").then(|| Retention::For("1 month".to_owned())),
+            };
+            tier.hypertables.insert("market_data".to_owned(), series);
+        }
+        let with = [(("market_data".to_owned(), "basic".to_owned()), 200)].into();
+        let items = chunks(&config, &seen, &with);
+        assert_eq!(
+            items.iter().map(|i| i.status).collect::<Vec<_>>(),
+            [Verdict::Pass, Verdict::Pass, Verdict::Pass]
+        );
+        assert!(items[1].detail.contains("make 731 in a year"), "{items:?}");
+        assert!(items[2].detail.starts_with("73,200 in a year"), "{items:?}");
     }
 }

@@ -69,7 +69,7 @@ checks! {
     CACHE_MEMORY Preflight "cache_memory" "the catalog caches of sessions fit into memory"
         "A session remembers each table and index that it has touched. Bytes for each are measured in a session of this run, on tables of tenants. WARN: a session for every connection, each having touched its tenant, takes more than a quarter of the machine's memory; a session that has touched all tenants takes more than 1 GiB."
     CHUNKS Preflight "chunks" "hypertables do not grow more chunks than the server can plan with"
-        "Chunks in a year by the configured intervals, for each tenant and for all. WARN: more than 1,000 of one hypertable, each of which a query without a limit in time locks. FAIL: more than 100,000 for all tenants together."
+        "Chunks after a year by the intervals and retention of template and tiers, for each tenant and for all. WARN: more than 1,000 of one hypertable, each of which a query without a limit in time locks. FAIL: more than 100,000 for all tenants together."
     REPLICAS Preflight "replicas" "each replica streams from this primary and keeps up"
         "For each of cluster.replicas: it answers, is in recovery, has this server's system identifier, and replays what was written here within max_replica_lag_ms, which is measured and not estimated. FAIL: any of that does not hold. WARN: no replica is configured."
     STORE Preflight "store" "backups can be written, read and removed"

@@ -1,6 +1,5 @@
 //! Runs the checklist: each check by itself, within its time; what goes wrong within one is its result.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::capacity::{self, Objects};
@@ -125,7 +124,7 @@ impl Checklist<'_> {
                 let with = if tenants > 0 {
                     capacity::hypertables(session).await?
                 } else {
-                    BTreeMap::new()
+                    capacity::Hypertables::new()
                 };
                 capacity::chunks(config, seen, &with)
             }
