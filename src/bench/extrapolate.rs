@@ -5,7 +5,7 @@ use super::{Better, Curve, Figure, Line, Point};
 /// The number of tenants that figures are worked out for.
 pub const TO: f64 = 100_000.0;
 /// What the figures are called that say at how many tenants something breaks, the first one coming first, and their unit.
-const BREAKS: &str = "breaks at (extrapolated)";
+const BREAKS: &str = "breaks at";
 const BREAKS_UNIT: &str = "tenants";
 /// Beyond so many tenants a line says nothing.
 const FAR: f64 = 10_000_000.0;
@@ -77,7 +77,7 @@ pub fn fit(points: &[(f64, f64)]) -> Option<Fit> {
 /// Figures at [`TO`] tenants, and what breaks at how many, what breaks first coming first.
 pub fn figures(suite: &'static str, series: &[Series]) -> Vec<Figure> {
     let mut figures = Vec::new();
-    let mut breaks: Vec<(f64, &str)> = Vec::new();
+    let mut breaks: Vec<(f64, String)> = Vec::new();
     for one in series {
         let Some(fit) = fit(&one.points) else { continue };
         let measured = one.points.last().map_or(0.0, |p| p.0);
@@ -91,14 +91,15 @@ pub fn figures(suite: &'static str, series: &[Series]) -> Vec<Figure> {
         if let Some((limit, what)) = &one.limit
             && let Some(at) = fit.reaches(*limit)
         {
-            breaks.push((at, what));
+            let how = if at > measured { " (extrapolated)" } else { "" };
+            breaks.push((at, format!("{BREAKS}{how}: {what}")));
         }
     }
     breaks.sort_by(|a, b| a.0.total_cmp(&b.0));
     for (at, what) in breaks {
         figures.push(Figure {
             better: Better::More,
-            ..Figure::new(suite, format!("{BREAKS}: {what}"), BREAKS_UNIT, at.floor(), None)
+            ..Figure::new(suite, what, BREAKS_UNIT, at.floor(), None)
         });
     }
     figures
@@ -107,7 +108,7 @@ pub fn figures(suite: &'static str, series: &[Series]) -> Vec<Figure> {
 /// The figure of what breaks first, in words; none where nothing does.
 pub fn first(figures: &[Figure]) -> Option<String> {
     let first = figures.iter().find(|figure| figure.unit == BREAKS_UNIT)?;
-    let what = first.metric.strip_prefix(BREAKS)?.trim_start_matches(": ");
+    let (_, what) = first.metric.split_once(": ")?;
     Some(format!("first of all, at about {:.0} tenants: {what}", first.value))
 }
 
@@ -208,6 +209,10 @@ mod tests {
             "first of all, at about 25000 tenants: b exceeds 100"
         );
         assert_eq!(first(&figures[..3]), None);
+        // Within what was measured nothing is extrapolated.
+        let early = [series("d", Some(5.0), &[(1000.0, 1.0), (10_000.0, 10.0)])];
+        let metrics: Vec<String> = super::figures("scale", &early).into_iter().map(|f| f.metric).collect();
+        assert_eq!(metrics.last().map(String::as_str), Some("breaks at: d exceeds 5"));
         assert!(figures.iter().all(|f| f.target.is_none()));
         let curve = curve("scale", "all", "s", &[&all[0]]);
         let last = curve.lines[0].points.last().expect("points");

@@ -191,8 +191,7 @@ impl Suite<'_> {
         }
         let beyond = extrapolate::figures(SUITE, &growth.0);
         if let Some(first) = extrapolate::first(&beyond) {
-            self.stage
-                .progress(format!("with more tenants breaks, by extrapolation, {first}"));
+            self.stage.progress(format!("what breaks {first}"));
         }
         measured.figures.extend(beyond);
         let memories = PROGRAMS.map(Program::memory_name);
