@@ -162,7 +162,7 @@ fn floor(unit: &str) -> f64 {
     match unit {
         "ms" => 1.0,
         "s" => 0.05,
-        "MB" => 2.0,
+        "MB" | "MiB" => 2.0,
         "ratio" => 0.05,
         "%" => 1.0,
         _ => 0.0,

@@ -114,7 +114,7 @@ fn suites_run_one_after_the_other_and_are_compared_recorded_and_shown() {
     assert_eq!(serde_json::from_str::<Value>(&recorded).unwrap(), json["results"]);
     assert_eq!(
         db.value(
-            "SELECT (SELECT count(*) FROM tenantctl.baselines) || environment->>'started_at' FROM tenantctl.baselines"
+            "SELECT (SELECT count(*) FROM tenantctl.baselines) || (environment->>'started_at') FROM tenantctl.baselines"
         ),
         format!("1{}", e["started_at"].as_str().unwrap())
     );
@@ -301,7 +301,7 @@ fn what_could_only_fail_is_refused_before_anything_is_measured() {
         (vec!["audit", "--report", "."], 2, "./bench.html"),
         (vec!["provisioning", "--tier", "none"], 2, "none"),
         (vec!["audit", "--noise", "3"], 2, "--baseline"),
-        (vec!["audit", "--record"], 2, "tenantctl init"),
+        (vec!["audit", "--record"], 4, "tenantctl init"),
         (vec![], 2, "SUITE"),
     ] {
         let mut all = vec!["bench"];

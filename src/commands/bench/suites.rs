@@ -307,7 +307,7 @@ mod tests {
             ("audit --count 3", Some("--count is an option of provisioning")),
             (
                 "provisioning --rounds 3",
-                Some("--rounds is an option of backup, metrics, audit and limits"),
+                Some("--rounds is an option of queries, resources, backup, metrics, audit, limits and scale"),
             ),
             (
                 "queries --no-postgres-exporter",
