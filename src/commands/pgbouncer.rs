@@ -290,11 +290,16 @@ impl Job<'_> {
         if let Some(verifier) = &verifier {
             setup.extend(self.set_password(verifier).await?);
         }
+        let before = files::before(&wanted, &changes)?;
         staged.commit()?;
         self.warn_of_owner(&changes);
         let differences = match &console {
-            Some(console) => Some(self.reload(console, folder).await?),
             None => None,
+            Some(console) => match self.reload(console, folder).await {
+                Ok(differences) => Some(differences),
+                // What it could not read has left it with defaults of its own, such as another way to authenticate.
+                Err(error) => return Err(take_back(console, folder, &before, error).await),
+            },
         };
         self.report(setup, new.is_some(), changes, differences)
     }
@@ -391,12 +396,10 @@ impl Job<'_> {
             String::new()
         };
         Err(
-            Error::new(ErrorKind::Unknown, "PgBouncer did not take its new configuration")
-                .with_cause(format!(
-                    "{} is {}, where {} was written{more}",
-                    first.what, first.running, first.written
-                ))
-                .with_hint("Look into PgBouncer's log: it goes on with what it had when it cannot read a file."),
+            Error::new(ErrorKind::Unknown, "PgBouncer did not take its new configuration").with_cause(format!(
+                "{} is {}, where {} was written{more}",
+                first.what, first.running, first.written
+            )),
         )
     }
 
@@ -453,6 +456,23 @@ impl Job<'_> {
                 .collect(),
         })?;
         Ok(Status::Done)
+    }
+}
+
+/// Puts the files of before into their places again and has PgBouncer load them; returns the error with what came of it.
+async fn take_back(console: &Console, folder: &Path, before: &[Wanted], error: Error) -> Error {
+    let back = async {
+        let changes = files::compare(folder, before)?;
+        Staged::write(folder, before, &changes)?.commit()?;
+        console::reload(console).await
+    };
+    match back.await {
+        _ if before.is_empty() => error.with_hint("Look into PgBouncer's log. There were no other files before that could be loaded again."),
+        Ok(()) => error.with_hint("Look into PgBouncer's log. The files of before are in their places again, and loaded."),
+        Err(worse) => error.with_hint(format!(
+            "Look into PgBouncer's log, and do not leave it so: it may run with defaults of its own. The files of before could not be loaded again: {}.",
+            worse.one_line()
+        )),
     }
 }
 

@@ -73,6 +73,24 @@ pub fn compare(folder: &Path, wanted: &[Wanted]) -> Result<Vec<Change>> {
     wanted.iter().map(compare).collect()
 }
 
+/// The files that are about to change as they are, to be put back; a password file is not among them, as its password has
+/// been changed in the server, too.
+///
+/// # Errors
+/// Kind `store`.
+pub fn before(wanted: &[Wanted], changes: &[Change]) -> Result<Vec<Wanted>> {
+    let mut before = Vec::new();
+    for (file, change) in wanted.iter().zip(changes) {
+        if change.status == "changed"
+            && !file.secret
+            && let Some(text) = read(&change.path)?
+        {
+            before.push(Wanted { text, ..file.clone() });
+        }
+    }
+    Ok(before)
+}
+
 /// A file's text; none where there is no such file.
 ///
 /// # Errors

@@ -218,7 +218,17 @@ fn a_running_pgbouncer_reloads_what_was_written() {
         failed.stdout(),
         failed.stderr()
     );
-    assert_eq!(show("server_tls_sslmode"), "prefer", "it goes on with what it had");
+    assert!(
+        failed
+            .stderr()
+            .contains("The files of before are in their places again"),
+        "{}",
+        failed.stderr()
+    );
+    let runs = ["server_tls_sslmode", "default_pool_size", "auth_type"].map(show);
+    assert_eq!(runs, ["prefer", "25", "scram-sha-256"], "it goes on with what it had");
+    let ini = std::fs::read_to_string(pooler.dir.join("pgbouncer.ini")).unwrap();
+    assert!(!ini.contains("nonsense"), "{ini}");
     // Whoever may not is refused, with what to do.
     PgBouncer::configure(&db, &cluster, pooler.port, "", "", "");
     let mut command = db.command(&["pgbouncer", "--out", path, "--reload"]);
