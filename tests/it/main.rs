@@ -36,6 +36,7 @@ mod pgbouncer;
 mod preflight;
 mod probe;
 mod provision;
+mod readme;
 mod replicas;
 mod report;
 mod restore;
