@@ -193,7 +193,7 @@ fn bench_backup_cleans_up_after_an_interrupt_and_asks_for_room_first() {
 
     let mut child = db
         .command(&[
-            "bench", "backup", "--size", "0.1", "--rounds", "50", "--folder", in_folder,
+            "bench", "backup", "--size", "0.02", "--rounds", "50", "--folder", in_folder,
         ])
         .command
         .stderr(std::process::Stdio::null())
