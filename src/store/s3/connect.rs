@@ -22,8 +22,8 @@ use aws_types::service_config::ServiceConfigKey;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::super::Access;
 use crate::error::{Error, Result};
-use crate::store::Access;
 
 /// How often an operation is tried; the SDK's own default, which is what it says when nobody has set a number, is 3.
 const ATTEMPTS: u32 = 8;

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
+use super::super::Download;
 use super::Inner;
 use super::trouble::words;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::Download;
 
 /// How often a download is taken up again without having got a byte.
 const RESUMES: u32 = 6;

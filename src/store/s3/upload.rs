@@ -12,11 +12,11 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
+use super::super::{Metadata, Upload};
 use super::connect::{patience, patience_for};
 use super::trouble::may_have_happened;
 use super::{IN_FLIGHT_MIB, Inner, MIB, joined};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Metadata, Upload};
 
 /// The smallest part.
 const PART: usize = 8 * MIB;
