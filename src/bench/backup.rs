@@ -329,7 +329,7 @@ impl Suite<'_> {
     /// Every contender once, its backup removed when it was restored.
     async fn round(&self, subject: &Subject<'_>, round: usize, large: &mut Large) -> Result<()> {
         for i in 0..3 {
-            if self.workload.alone && (round + i) % 3 != 0 {
+            if self.workload.alone && !(round + i).is_multiple_of(3) {
                 continue;
             }
             self.stage.uninterrupted()?;

@@ -116,17 +116,14 @@ pub async fn run(ctx: &Context<'_>, args: &RetentionArgs) -> Result<Status> {
     }
     let (due, rest): (Vec<_>, Vec<_>) = planned.into_iter().partition(|p| p.is_due());
     let jobs = jobs.min(due.len()).max(1);
-    let work = match means(&session, jobs).await? {
-        Some((extension, budget)) => Some(Retention {
-            connector: ctx.settings.connector.clone(),
-            interrupt: ctx.interrupt.clone(),
-            timeout: ctx.settings.timeout(),
-            lock_timeout: ctx.settings.lock_timeout(),
-            extension,
-            budget,
-        }),
-        None => None,
-    };
+    let work = means(&session, jobs).await?.map(|(extension, budget)| Retention {
+        connector: ctx.settings.connector.clone(),
+        interrupt: ctx.interrupt.clone(),
+        timeout: ctx.settings.timeout(),
+        lock_timeout: ctx.settings.lock_timeout(),
+        extension,
+        budget,
+    });
     if args.dry_run {
         let plan: Vec<_> = due.iter().flat_map(|p| work.iter().flat_map(|w| w.plans(p))).collect();
         if plan.is_empty() {

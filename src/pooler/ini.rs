@@ -152,7 +152,7 @@ pub fn main_file(
     let mut written = settings::written(policy, version, fleet, folder);
     let mut line = |key: &str, value: &str| {
         if let Some((_, comment)) = COMMENTS.iter().find(|(known, _)| *known == key)
-            && !(key == "admin_users" && !value.is_empty())
+            && (key != "admin_users" || value.is_empty())
         {
             let _ = writeln!(text, "; {comment}");
         }

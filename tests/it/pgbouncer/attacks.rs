@@ -180,13 +180,13 @@ fn the_lookup_is_open_to_nobody_else_and_cannot_be_led_astray() {
         assert!(refused.starts_with("42501"), "{statement}: {refused}");
     }
     // A schema of its own before all others, and functions and operators in it, change nothing for the lookup.
-    db.sql(&format!(
+    db.sql(
         "CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO PUBLIC;
          CREATE FUNCTION evil.sha256(bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT '\\x00'::bytea $$;
          CREATE FUNCTION evil.yes(text, text) RETURNS boolean LANGUAGE sql AS $$ SELECT true $$;
          CREATE OPERATOR evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.yes);
-         CREATE VIEW evil.tenants AS SELECT 'postgres' AS role_name"
-    ));
+         CREATE VIEW evil.tenants AS SELECT 'postgres' AS role_name",
+    );
     let led = sql(&own, &format!("SET search_path = evil, pg_catalog; SELECT role_name FROM tenantctl.pooler_lookup('x'); SELECT role_name FROM tenantctl.pooler_lookup('{}')", a.role)).unwrap();
     assert!(led[0][0].starts_with("tenantctl_nobody_"), "{led:?}");
     assert_eq!(led[1][0], a.role);
