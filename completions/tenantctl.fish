@@ -51,6 +51,8 @@ complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "backup" -d 'Bac
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "restore" -d 'Restore a tenant from a backup'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "metrics" -d 'Measure tenants: sizes, connections, queries, limits, backups; raise alerts'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "audit" -d 'Show and prune the audit logs of tenants'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "retention" -d 'Drop what is older than a tier keeps, in whole chunks'
+complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "pgbouncer" -d 'Write PgBouncer\'s configuration for these tenants; prepare the lookup of their passwords'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "bench" -d 'Measure this cluster against the performance targets'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "demo" -d 'Run the whole story on a throw-away cluster'
 complete -c tenantctl -n "__fish_tenantctl_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
@@ -207,6 +209,9 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l report 
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -s j -l jobs -d 'Checks run, and tenants probed, at the same time; a check takes one connection, a probed tenant two' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l check-timeout -d 'Seconds that one check may take; one that takes longer is UNKNOWN' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l explain -d 'Tell what a check looks for and why' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l memory -d 'With --preflight: memory of the server\'s machine, such as 64GB [default: this machine\'s, if the server runs here]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l store -d 'With --preflight: store of backups, file:///folder or s3://bucket/prefix [default: backup.store]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l pooler-url -d 'With --preflight: the admin console of PgBouncer, as --database-url' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l config -d 'Policy file' -r -F
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
@@ -220,7 +225,10 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -s a -l al
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l probe -d 'Also become each tenant and try what no tenant should be able to do'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l as-role -d 'With --probe: take the tenant\'s role by SET ROLE in the admin\'s session instead of logging in'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l strict -d 'Fail also when a check could not be run'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l list -d 'List the checks'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l list -d 'List the checks; with --preflight or --post-deploy, theirs'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l preflight -d 'Check the cluster against the deployment checklist instead of the tenants\' isolation'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l post-deploy -d 'Check what must hold once tenants are served: provisioning times, isolation, backups, alerts, baseline'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l print-config -d 'With --preflight: print a postgresql.conf fragment of what should be set otherwise, and check nothing else'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand validate" -l no-progress -d 'Show no progress bar'
@@ -551,120 +559,79 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_se
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show what a tenant changed, newest first'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "prune" -d 'Remove old entries'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -l config -d 'Policy file' -r -F
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand retention" -s t -l tier -d 'Of all tenants only those of this tier' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand retention" -s j -l jobs -d 'Tenants worked on at the same time [default: provisioning.jobs]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand retention" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand retention" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand retention" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
 json\t'For programs; fields are added, never renamed'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand retention" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand retention" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -l no-progress -d 'Show no progress bar'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -s V -l version -d 'Print version'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -f -a "audit" -d 'Inserts with and without the audit log'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -f -a "limits" -d 'Inserts with and without counted limits'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -f -a "backup" -d 'Backup and restore of one tenant, beside pg_dump and pg_restore on the same data'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -f -a "metrics" -d 'Metrics of many tenants, beside plain queries and, where it is installed, prometheus-postgres-exporter'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and not __fish_seen_subcommand_from provisioning audit limits backup metrics help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l count -d 'Tenants made one by one, each beside one made by raw DDL' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l concurrent -d 'Tenants made at once' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l jobs -d 'Tenants made at the same time in the concurrent part' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l tier -d 'Tier of the tenants' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l at -d 'Measure again when the database holds this many tenants (may be given more than once)' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l config -d 'Policy file' -r -F
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand retention" -s a -l all -d 'All tenants of this database'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand retention" -l dry-run -d 'Print what would be dropped instead of dropping it'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand retention" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand retention" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand retention" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand retention" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand retention" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand pgbouncer" -l out -d 'Write pgbouncer.ini and what it includes into this folder' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand pgbouncer" -l admin-url -d 'The admin console, as --database-url: a libpq URL or key=value pairs' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand pgbouncer" -l pgbouncer-version -d 'The version to write for; else that of the running one with --reload, or of the one installed here' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand pgbouncer" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand pgbouncer" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand pgbouncer" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
 json\t'For programs; fields are added, never renamed'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand pgbouncer" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand pgbouncer" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -l no-progress -d 'Show no progress bar'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from provisioning" -s V -l version -d 'Print version'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -l rounds -d 'Statements of 1,000 rows on each of the four tenants' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -l singles -d 'Statements of one row on each of them' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -l config -d 'Policy file' -r -F
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand pgbouncer" -l setup -d 'Make the pooler\'s role and the function in the registry with which it looks passwords up'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand pgbouncer" -l rotate -d 'Give the pooler\'s role a new password, even where the one in userlist.txt fits'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand pgbouncer" -l reload -d 'Have a running PgBouncer read its configuration anew, through its admin console'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand pgbouncer" -l dry-run -d 'Print what would be done instead of doing it'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand pgbouncer" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand pgbouncer" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand pgbouncer" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand pgbouncer" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand pgbouncer" -s V -l version -d 'Print version'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l baseline -d 'Compare with the JSON of an earlier run; exits with 1 where a figure is worse beyond --noise' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l noise -d 'Per cent by which a figure may differ from the baseline for no reason [default: 25]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l report -d 'Also write one self-contained page for a browser' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -s j -l jobs -d 'Sessions at the same time; of queries the most clients [default: provisioning 20, queries 16, backup 2, metrics and scale 4]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l rounds -d 'Rounds, each with every contender in turn; the median counts [default: backup 1, metrics and scale 3, resources 20, queries, audit and limits 40]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l at -d 'Measure when the database holds this many tenants; may be given more than once [default: metrics 100 and 1000]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l count -d 'provisioning: tenants made one by one, each beside one made by raw DDL [default: 50]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l concurrent -d 'provisioning: tenants made at once [default: 100]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l tier -d 'provisioning: tier of the tenants [default: enterprise]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l trades -d 'queries, resources: trades of the tenant [default: 1000000]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l singles -d 'audit, limits: statements of one row on each of four tenants [default: 1000]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l size -d 'backup: size of the tenant in GiB of tables, without indexes; 0 leaves it out [default: 1]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l small -d 'backup: also measure small tenants: one among ten and among so many, and all of them at once, up to 1,000' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l folder -d 'backup: folder for the backups of all contenders [default: the system\'s temporary folder]' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l to -d 'scale: the largest number of tenants, reached by factors of ten [default: 1000]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l config -d 'Policy file' -r -F
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
 json\t'For programs; fields are added, never renamed'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -l no-progress -d 'Show no progress bar'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from audit" -s V -l version -d 'Print version'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -l rounds -d 'Statements of 1,000 rows on each of the four tenants' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -l singles -d 'Statements of one row on each of them' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -l config -d 'Policy file' -r -F
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
-json\t'For programs; fields are added, never renamed'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
-json\t'One JSON object a line'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
-always\t'Always'
-never\t'Never'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -l no-progress -d 'Show no progress bar'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from limits" -s V -l version -d 'Print version'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l size -d 'Size of the tenant in GiB of tables, without indexes; 0 leaves it out' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l small -d 'Also measure small tenants: one among ten and among so many, and all of them at once, up to 1,000' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l folder -d 'Folder for the backups of all contenders [default: the system\'s temporary folder]' -r -F
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -s j -l jobs -d 'Sessions of tenantctl, and jobs of pg_restore' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l rounds -d 'Rounds, each with every contender in turn; the median counts' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l config -d 'Policy file' -r -F
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
-json\t'For programs; fields are added, never renamed'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
-json\t'One JSON object a line'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
-always\t'Always'
-never\t'Never'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -l no-progress -d 'Show no progress bar'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from backup" -s V -l version -d 'Print version'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -l at -d 'Measure when the database holds this many tenants (may be given more than once) [default: 100 and 1000]' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -l rounds -d 'Rounds, each with every contender in turn; the median counts' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -s j -l jobs -d 'Sessions that make the tenants, and that read' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -l config -d 'Policy file' -r -F
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
-json\t'For programs; fields are added, never renamed'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -l log-format -d 'Form of log lines and errors on stderr' -r -f -a "text\t'For people'
-json\t'One JSON object a line'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
-always\t'Always'
-never\t'Never'"
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -l no-postgres-exporter -d 'Leave prometheus-postgres-exporter out'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -l no-progress -d 'Show no progress bar'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from metrics" -s V -l version -d 'Print version'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "audit" -d 'Inserts with and without the audit log'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "limits" -d 'Inserts with and without counted limits'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "backup" -d 'Backup and restore of one tenant, beside pg_dump and pg_restore on the same data'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "metrics" -d 'Metrics of many tenants, beside plain queries and, where it is installed, prometheus-postgres-exporter'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -s a -l all -d 'All suites, one after the other'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l record -d 'Remember the figures in the registry of this database, for `validate --post-deploy`'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l beside-tenants -d 'Measure though the cluster holds tenants, who will notice the load'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l alone -d 'backup: measure tenantctl alone; at 10 GiB, pg_dump at its highest compression takes half an hour'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l no-postgres-exporter -d 'metrics: leave prometheus-postgres-exporter out'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -s q -l quiet -d 'Print no hints and no progress, only results and errors'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -s v -l verbose -d 'Log more to stderr: -v for what is done, -vv for every statement'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l no-progress -d 'Show no progress bar'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -s V -l version -d 'Print version'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -l database-url -d 'Server and database: a libpq URL, key=value pairs, or a database name' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -l config -d 'Policy file' -r -F
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand demo" -s o -l output -d 'Form of the result on stdout' -r -f -a "text\t'For people'
@@ -709,24 +676,26 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s v -l verbose
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -l no-progress -d 'Show no progress bar'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand man" -s V -l version -d 'Print version'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "init" -d 'Create or upgrade the registry, the owner role and the template'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "provision" -d 'Make tenants'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "rotate" -d 'Give tenants new passwords'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "credentials" -d 'Passwords that are stored encrypted: show one, list all'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "list" -d 'List tenants'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "show" -d 'Show one tenant: tier, limits, tables, sizes, connections'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "validate" -d 'Prove that tenants are isolated, or name each hole and what mends it'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "drop" -d 'Drop tenants: schema, role and registry row together'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "secure" -d 'Bring tenants and the database to the hardening standard'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "backup" -d 'Back tenants up into a store; list, verify and prune backups'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "restore" -d 'Restore a tenant from a backup'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "metrics" -d 'Measure tenants: sizes, connections, queries, limits, backups; raise alerts'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "audit" -d 'Show and prune the audit logs of tenants'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "bench" -d 'Measure this cluster against the performance targets'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "demo" -d 'Run the whole story on a throw-away cluster'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "man" -d 'Print the manual page, or write all of them into a folder'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit bench demo completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "init" -d 'Create or upgrade the registry, the owner role and the template'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "provision" -d 'Make tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "rotate" -d 'Give tenants new passwords'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "credentials" -d 'Passwords that are stored encrypted: show one, list all'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "list" -d 'List tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "show" -d 'Show one tenant: tier, limits, tables, sizes, connections'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "validate" -d 'Prove that tenants are isolated, or name each hole and what mends it'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "drop" -d 'Drop tenants: schema, role and registry row together'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "secure" -d 'Bring tenants and the database to the hardening standard'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "backup" -d 'Back tenants up into a store; list, verify and prune backups'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "restore" -d 'Restore a tenant from a backup'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "metrics" -d 'Measure tenants: sizes, connections, queries, limits, backups; raise alerts'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "audit" -d 'Show and prune the audit logs of tenants'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "retention" -d 'Drop what is older than a tier keeps, in whole chunks'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "pgbouncer" -d 'Write PgBouncer\'s configuration for these tenants; prepare the lookup of their passwords'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "bench" -d 'Measure this cluster against the performance targets'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "demo" -d 'Run the whole story on a throw-away cluster'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "man" -d 'Print the manual page, or write all of them into a folder'
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and not __fish_seen_subcommand_from init provision rotate credentials list show validate drop secure backup restore metrics audit retention pgbouncer bench demo completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from credentials" -f -a "show" -d 'Show how to log in as a tenant, with its password'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from credentials" -f -a "list" -d 'List whose password is stored, since when and for which keys'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from backup" -f -a "list" -d 'List backups, newest first'
@@ -738,8 +707,3 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_see
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from metrics" -f -a "report" -d 'Write a page with all figures, for a browser without a network'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "show" -d 'Show what a tenant changed, newest first'
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "prune" -d 'Remove old entries'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "provisioning" -d 'Schema creation, one by one and many at once, beside the same DDL sent raw'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "audit" -d 'Inserts with and without the audit log'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "limits" -d 'Inserts with and without counted limits'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "backup" -d 'Backup and restore of one tenant, beside pg_dump and pg_restore on the same data'
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "metrics" -d 'Metrics of many tenants, beside plain queries and, where it is installed, prometheus-postgres-exporter'
