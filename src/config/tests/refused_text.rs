@@ -12,7 +12,7 @@ fn unknown_and_missing_keys() {
     refused(
         &tier_with("features:", "featurs:"),
         "5:5: unknown key \"featurs\" in templates.small",
-        "Did you mean \"features\"? Valid keys here: name, description, features, limits.",
+        "Did you mean \"features\"? Valid keys here: name, description, features, limits, hypertables.",
     );
     refused(
         &tier_with("max_portfolios", "portfolios"),
