@@ -207,7 +207,7 @@ fn a_backup_that_was_found_damaged_counts_no_more_until_it_is_whole_again() {
     assert_eq!(restored_from(), first);
     // Its age is that of the last good one, and an expired good one stays while the newer is damaged.
     let metrics = scene.run(&["-o", "json", "metrics", "acme", "--no-business"]).json();
-    assert_eq!(metrics["backups"]["last_backup_id"], first, "{metrics}");
+    assert_eq!(metrics["backup"]["backup_id"], first, "{metrics}");
     scene
         .db
         .sql("UPDATE tenantctl.backups SET expires_at = now() - interval '1 day'");
