@@ -33,7 +33,7 @@ WITH pooler AS MATERIALIZED (
     SELECT 'critical', 'function tenantctl.pooler_lookup(text)', p.detail
     FROM lookups l CROSS JOIN LATERAL (
         SELECT 'its body is not tenantctl''s' AS detail
-        WHERE pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(l.prosrc, 'UTF8')), 'hex') <> '46d05429afed70fb9602b0f94c7e3bd6ca7a1c6129a3eae437eb6236692aae1a'
+        WHERE pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(l.prosrc, 'UTF8')), 'hex') <> 'a49106cec8cdfb722d6bfb7d618c5e8343a0d4ce6e8a4af3a1421a4cb77fe558'
         UNION ALL
         SELECT pg_catalog.format('its settings are %s, where search_path = pg_catalog, pg_temp is to be pinned and nothing else', COALESCE(pg_catalog.array_to_string(l.proconfig, ', '), 'none'))
         WHERE l.proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp']

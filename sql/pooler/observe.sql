@@ -59,6 +59,11 @@ SELECT (SELECT h.name FROM here h) AS database,
     ARRAY(SELECT CASE WHEN s.dbid IN (0, (SELECT h.oid FROM here h)) THEN pg_catalog.pg_describe_object(s.classid, s.objid, s.objsubid)
             ELSE 'something in database ' || (SELECT d.datname::text FROM pg_catalog.pg_database d WHERE d.oid = s.dbid) END
         FROM dependencies s WHERE s.deptype = 'o' ORDER BY 1) AS owns,
+    -- Whom this login's default privileges would let call a function that it makes.
+    ARRAY(SELECT DISTINCT g.rolname::text FROM pg_catalog.pg_default_acl d CROSS JOIN pg_catalog.aclexplode(d.defaclacl) x
+        JOIN pg_catalog.pg_roles g ON g.oid = x.grantee
+        WHERE d.defaclobjtype = 'f' AND d.defaclrole = (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = session_user)
+        AND d.defaclnamespace IN (0, (SELECT n.oid FROM registry n)) AND x.grantee <> d.defaclrole ORDER BY 1) AS default_grantees,
     -- Every function of the name, as an overload could be taken for the lookup.
     ARRAY(SELECT l.arguments FROM lookups l ORDER BY 1) AS signatures,
     (SELECT l.prosrc FROM lookups l WHERE l.arguments = 'text') AS body,

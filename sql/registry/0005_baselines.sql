@@ -15,14 +15,6 @@ CREATE TABLE tenantctl.baselines (
 );
 CREATE INDEX baselines_recorded ON tenantctl.baselines (recorded_at DESC);
 
--- What logins of unknown names are answered with by the pooler's lookup, so that they look like a wrong password: see
--- sql/pooler/lookup.sql. Nobody knows it, and nobody needs to.
-CREATE TABLE tenantctl.pooler_mock (
-    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
-    secret text NOT NULL DEFAULT pg_catalog.gen_random_uuid()::text || pg_catalog.gen_random_uuid()::text
-);
-INSERT INTO tenantctl.pooler_mock DEFAULT VALUES;
-
 -- A tenant whose drop has begun: its role is locked out, and of its rows some may be gone already.
 ALTER TABLE tenantctl.tenants DROP CONSTRAINT tenants_status_check;
 ALTER TABLE tenantctl.tenants ADD CONSTRAINT tenants_status_check CHECK (status IN ('active', 'dropping'));

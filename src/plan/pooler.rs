@@ -42,6 +42,8 @@ pub struct Observed {
     pub connects: Vec<String>,
     /// What it owns, in words.
     pub owns: Vec<String>,
+    /// Roles that the default privileges of the session's login would let call what it makes.
+    pub default_grantees: Vec<String>,
     /// The argument types of every function of the lookup's name.
     pub signatures: Vec<String>,
     /// The body of the one that takes a text.
@@ -154,7 +156,12 @@ pub fn plan(now: &Observed, verifier: Option<&str>, timeout: Duration, lock_time
             .text(LOOKUP_BODY)
             .text("$lookup$;\nREVOKE ALL ON FUNCTION ")
             .qualified("tenantctl", LOOKUP)
-            .text("(text) FROM PUBLIC;");
+            .text("(text) FROM PUBLIC");
+        let sql = now
+            .default_grantees
+            .iter()
+            .fold(sql, |sql, grantee| sql.text(", ").ident(grantee))
+            .text(";");
         plan.step("make the lookup anew", sql);
     }
     if broken || stripped || !now.granted {
@@ -228,6 +235,7 @@ mod tests {
             &Observed {
                 database: "shop".into(),
                 superuser: true,
+                default_grantees: vec!["clerk".into()],
                 ..Observed::default()
             },
             None,
@@ -237,7 +245,7 @@ mod tests {
             "GRANT CONNECT ON DATABASE \"shop\" TO \"tenantctl_pooler\";",
             "SET search_path = pg_catalog, pg_temp",
             "SECURITY DEFINER",
-            "REVOKE ALL ON FUNCTION \"tenantctl\".\"pooler_lookup\"(text) FROM PUBLIC;",
+            "REVOKE ALL ON FUNCTION \"tenantctl\".\"pooler_lookup\"(text) FROM PUBLIC, \"clerk\";",
             "GRANT EXECUTE ON FUNCTION \"tenantctl\".\"pooler_lookup\"(text) TO \"tenantctl_pooler\";",
         ] {
             assert!(text.contains(part), "{part} not in {text}");

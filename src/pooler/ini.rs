@@ -16,7 +16,7 @@ const LOOKUPS: u32 = 5;
 const COMMENTS: [(&str, &str); 9] = [
     (
         "auth_query",
-        "Called by auth_user. It answers for registered, active tenants alone, and honours NOLOGIN and VALID UNTIL.",
+        "Called by auth_user. It answers for tenants of that database alone, and honours NOLOGIN and VALID UNTIL.",
     ),
     (
         "auth_file",

@@ -33,6 +33,7 @@ pub async fn observe(session: &Session) -> Result<Observed> {
         beyond: column(&row, "beyond")?,
         connects: column(&row, "connects")?,
         owns: column(&row, "owns")?,
+        default_grantees: column(&row, "default_grantees")?,
         signatures: column(&row, "signatures")?,
         body: column(&row, "body")?,
         shape: column(&row, "shape")?,

@@ -131,7 +131,6 @@ fn the_lookup_is_open_to_nobody_else_and_cannot_be_led_astray() {
     let (a, b) = (&made[0], &made[1]);
     for statement in [
         format!("SELECT * FROM tenantctl.pooler_lookup('{}')", b.role),
-        "SELECT * FROM tenantctl.pooler_mock".to_owned(),
         "SELECT rolpassword FROM pg_catalog.pg_authid".to_owned(),
         "SET ROLE tenantctl_pooler".to_owned(),
     ] {
@@ -170,7 +169,6 @@ fn the_lookup_is_open_to_nobody_else_and_cannot_be_led_astray() {
     assert_eq!(found, [[a.role.as_str(), "SCRAM-SHA-256$"]]);
     for statement in [
         "SELECT * FROM tenantctl.tenants",
-        "SELECT * FROM tenantctl.pooler_mock",
         "SELECT * FROM pg_catalog.pg_authid",
         "CREATE TEMP TABLE x ()",
         "CREATE TABLE public.x ()",
@@ -190,4 +188,46 @@ fn the_lookup_is_open_to_nobody_else_and_cannot_be_led_astray() {
     let led = sql(&own, &format!("SET search_path = evil, pg_catalog; SELECT role_name FROM tenantctl.pooler_lookup('x'); SELECT role_name FROM tenantctl.pooler_lookup('{}')", a.role)).unwrap();
     assert!(led[0][0].starts_with("tenantctl_nobody_"), "{led:?}");
     assert_eq!(led[1][0], a.role);
+}
+
+/// Who owns the registry's tables, without being a superuser, does not get code of theirs run by the lookup, which runs as one.
+#[test]
+fn the_registrys_owner_runs_nothing_in_the_lookup() {
+    let (cluster, db, made) = place(1);
+    // Nor is it open to whom the superuser's default privileges let call his functions.
+    db.sql("CREATE ROLE reporter; ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO reporter");
+    db.run(&["pgbouncer", "--setup"]).success();
+    let may = "SELECT has_function_privilege('reporter', 'tenantctl.pooler_lookup(text)', 'EXECUTE')";
+    assert_eq!(db.value(may), "f");
+    db.sql("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM reporter");
+    db.sql(
+        "CREATE ROLE dba LOGIN; GRANT tenantctl_owner TO dba; CREATE SCHEMA evil AUTHORIZATION dba;
+         SET SESSION AUTHORIZATION dba;
+         CREATE FUNCTION evil.rise() RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+             IF (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user) THEN ALTER ROLE dba SUPERUSER; END IF; END $$;
+         CREATE FUNCTION evil.key(text) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM evil.rise(); RETURN 1; END $$;
+         CREATE FUNCTION evil.seen(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM evil.rise(); RETURN true; END $$;
+         GRANT USAGE ON SCHEMA evil TO PUBLIC",
+    );
+    let ask = format!(
+        "SET SESSION AUTHORIZATION tenantctl_pooler; SELECT role_name FROM tenantctl.pooler_lookup('{}')",
+        made[0].role
+    );
+    for trap in [
+        // An expression that is worked out by whoever plans a query of the table.
+        "CREATE INDEX trap ON tenantctl.tenants ((evil.key('x')))",
+        "ALTER TABLE tenantctl.tenants RENAME TO away;
+         CREATE VIEW tenantctl.tenants AS SELECT * FROM tenantctl.away WHERE evil.seen(role_name)",
+    ] {
+        db.sql(&format!(
+            "SET SESSION AUTHORIZATION dba; SET ROLE tenantctl_owner; {trap}"
+        ));
+        assert_eq!(db.value(&ask), made[0].role, "{trap}");
+        assert_eq!(
+            db.value("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = 'dba'"),
+            "f",
+            "{trap}"
+        );
+    }
+    drop(cluster);
 }
