@@ -3,7 +3,7 @@ SELECT pg_catalog.pg_export_snapshot() AS snapshot,
     pg_catalog.to_char(s.now, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS taken_at,
     pg_catalog.to_char(s.now, 'YYYYMMDD_HH24MISS') AS moment,
     pg_catalog.to_char(s.now + pg_catalog.make_interval(days => $2), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS expires_at,
-    t.schema_name, t.salt, t.tier, t.limits::text AS limits, t.audit::text AS audit, t.template, t.template_version, t.modules,
+    t.schema_name, t.status, t.salt, t.tier, t.limits::text AS limits, t.audit::text AS audit, t.template, t.template_version, t.modules,
     t.hypertables, v.sha256,
     pg_catalog.to_char(t.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS provisioned_at
 FROM (SELECT pg_catalog.statement_timestamp() AT TIME ZONE 'UTC' AS now) s

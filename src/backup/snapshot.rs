@@ -14,7 +14,7 @@ use crate::pg::sql::Sql;
 use crate::plan::as_owner;
 use crate::plan::backup::no_time_limit;
 use crate::plan::standard::Observed;
-use crate::tenant::{Hypertable, OWNER_ROLE, TenantId};
+use crate::tenant::{DROPPING, Hypertable, OWNER_ROLE, TenantId};
 
 /// How long tables are waited for. Only DDL holds them up.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
@@ -177,6 +177,10 @@ async fn look(session: &Session, source: &Source, tenant: &TenantId, keep_days: 
     let Some(row) = row? else { return Ok(None) };
     if column::<&str>(&row, "schema_name")? != schema {
         return Ok(None);
+    }
+    // Its tables are locked by now: of one that is whole in the snapshot no chunk can go any more.
+    if column::<&str>(&row, "status")? == DROPPING {
+        return Err(tenants::being_dropped(tenant));
     }
     let contents = contents::read(session, &schema).await?;
     let mut seen: Vec<&String> = contents.tables.iter().map(|table| &table.name).collect();

@@ -44,6 +44,13 @@ pub struct TenantRow {
     pub writes_frozen_at: Option<String>,
 }
 
+/// What is said of a tenant whose drop has begun: kind `in_use`.
+pub fn being_dropped(tenant: &TenantId) -> Error {
+    Error::new(ErrorKind::InUse, format!("tenant {tenant} is being dropped"))
+        .with_cause("a drop has begun, and some of its rows may be gone already")
+        .with_hint(format!("`tenantctl drop {tenant} --yes` ends what it began."))
+}
+
 impl TenantRow {
     /// Whether a drop of it has begun and has not come to its end: of its rows some may be gone.
     pub fn is_dropping(&self) -> bool {
@@ -53,14 +60,11 @@ impl TenantRow {
     /// # Errors
     /// Kind `in_use` when a drop of it has begun.
     pub fn refuse_dropping(&self) -> Result<()> {
-        if !self.is_dropping() {
-            return Ok(());
+        if self.is_dropping() {
+            Err(being_dropped(&self.tenant_id))
+        } else {
+            Ok(())
         }
-        Err(
-            Error::new(ErrorKind::InUse, format!("tenant {} is being dropped", self.tenant_id))
-                .with_cause("a drop has begun, and some of its rows may be gone already")
-                .with_hint(format!("`tenantctl drop {} --yes` ends what it began.", self.tenant_id)),
-        )
     }
 
     /// Where it stands, for people: `active`, or `active, writes frozen`.

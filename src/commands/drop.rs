@@ -17,7 +17,7 @@ use crate::pg::session::Session;
 use crate::pg::sql::Sql;
 use crate::plan::Plan;
 use crate::plan::chunks::Claim;
-use crate::plan::drop::{OldTenant, begin, plan};
+use crate::plan::drop::{OldTenant, begin, let_in_again, plan};
 use crate::plan::restore::CHANGED_MEANWHILE;
 use crate::provisioner::settle;
 use crate::tenant::TenantId;
@@ -257,7 +257,7 @@ impl Drop<'_> {
         };
         // Applications reconnect faster than their sessions are ended, so the door is shut first.
         if remains.can_login {
-            allow_login(self.session, &row.role_name, false).await?;
+            shut_out(self.session, &row.role_name).await?;
         }
         let mut begun = row.is_dropping();
         let dropped = match end_sessions(self.session, role, (!remains.member).then_some(row.role_name.as_str())).await
@@ -268,11 +268,14 @@ impl Drop<'_> {
         if dropped.is_err()
             && remains.can_login
             && !begun
-            && let Err(error) = allow_login(self.session, &row.role_name, true).await
+            && let Err(failure) = apply(self.session, &let_in_again(self.old)).await
+            // Dropped by somebody else, or begun to be: it is not to log in.
+            && !matches!(failure.error.sqlstate(), Some("22012" | CHANGED_MEANWHILE))
         {
-            self.ctx
-                .ui
-                .warn(&format!("role {} is left without LOGIN: {error}", row.role_name));
+            self.ctx.ui.warn(&format!(
+                "role {} is left without LOGIN: {}",
+                row.role_name, failure.error
+            ));
         }
         dropped
     }
@@ -348,9 +351,7 @@ async fn run_plan(ctx: &Context<'_>, session: &Session, row: &TenantRow, plan: &
     })
 }
 
-async fn allow_login(session: &Session, role: &str, allow: bool) -> Result<()> {
-    let sql = Sql::new("ALTER ROLE ")
-        .ident(role)
-        .text(if allow { " LOGIN" } else { " NOLOGIN" });
+async fn shut_out(session: &Session, role: &str) -> Result<()> {
+    let sql = Sql::new("ALTER ROLE ").ident(role).text(" NOLOGIN");
     session.batch(&sql, "shut the tenant's role out").await
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::restore::{drop_kept, give_up_kept, no_others};
-use super::{Plan, as_admin, as_owner, lock_tenant, record_done};
+use super::{Plan, as_admin, as_owner, lock_tenant, record_done, unless_dropping};
 use crate::pg::sql::Sql;
 use crate::tenant::{DROPPING, SchemaName, TenantId};
 
@@ -60,6 +60,26 @@ pub fn begin(old: &OldTenant<'_>) -> Plan {
         as_owner()
             .text("\n")
             .append(record_done("drop_begin", Some(old.id.as_str()), old.timeout)),
+    );
+    plan
+}
+
+/// The transaction that lets a tenant's role log in again after a drop that came to nothing. Fails with
+/// [`CHANGED_MEANWHILE`](super::CHANGED_MEANWHILE) when another drop of it has begun by now: that one has locked the role out for good.
+pub fn let_in_again(old: &OldTenant<'_>) -> Plan {
+    let mut plan = Plan::new(
+        format!("let the role of tenant {} in again", old.id),
+        old.timeout,
+        old.lock_timeout,
+    );
+    plan.step("lock the tenant", lock_tenant(old.id, old.schema));
+    plan.step("see that no drop of it has begun", unless_dropping(old.id));
+    plan.step(
+        "let its role log in",
+        as_admin()
+            .text("\nALTER ROLE ")
+            .ident(&old.schema.role())
+            .text(" LOGIN;"),
     );
     plan
 }

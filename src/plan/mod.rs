@@ -26,7 +26,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use uuid::Uuid;
 
 use crate::pg::sql::Sql;
-use crate::tenant::{SchemaName, TenantId};
+use crate::tenant::{DROPPING, SchemaName, TenantId};
 
 /// One change: what it is for, and the SQL.
 #[derive(Clone, Debug)]
@@ -150,6 +150,16 @@ fn lock_tenant_as(id: &TenantId, schema: &SchemaName, frozen: bool) -> Sql {
         .text(", pg_catalog.ln(pg_catalog.bool_and(writes_frozen_at IS ")
         .text(if frozen { "NOT NULL" } else { "NULL" })
         .text(")::integer) FROM locked;")
+}
+
+/// Fails with [`CHANGED_MEANWHILE`] when a drop of the tenant has begun. As the owner, once the row is locked.
+fn unless_dropping(id: &TenantId) -> Sql {
+    unless_changed(
+        Sql::new("SELECT status <> ")
+            .literal(DROPPING)
+            .text(" FROM tenantctl.tenants WHERE tenant_id = ")
+            .literal(id.as_str()),
+    )
 }
 
 fn locked(id: &TenantId, schema: &SchemaName) -> Sql {

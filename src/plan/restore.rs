@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::provision::{create_role, pin};
 use super::rotate::{Stored, store};
 use super::standard::{COUNTED_LIMITS, Observed, Wanted, count_anew, schema_changes, take_all_rights};
-use super::{Plan, as_admin, as_owner, lock_tenant, lock_tenant_as, record_as, unless_changed};
+use super::{Plan, as_admin, as_owner, lock_tenant, lock_tenant_as, record_as, unless_changed, unless_dropping};
 use crate::pg::sql::{FunctionSignature, Sql};
 use crate::tenant::{Audit, Limits, OWNER_ROLE, SchemaName, TenantId};
 
@@ -215,6 +215,7 @@ pub fn swap(swap: &Swap<'_>) -> Plan {
         "lock the tenant",
         lock_tenant_as(swap.id, swap.schema, swap.wanted.frozen),
     );
+    plan.step("see that no drop of it has begun", unless_dropping(swap.id));
     plan.step("write down what is replaced", close(swap));
     if let Some(now) = swap.live {
         if let Some(sql) = lock_tables(live, tables_of(now)) {

@@ -298,7 +298,7 @@ fn explain(row: &TenantRow, error: Error, disconnected: bool) -> Error {
             .with_hint("`tenantctl list` shows what is there."),
         Some(plans::CHANGED_MEANWHILE) => error
             .with_kind(ErrorKind::InUse)
-            .with_message(format!("tenant {id} was frozen and thawed by somebody else meanwhile"))
+            .with_message(format!("tenant {id} was frozen or thawed by somebody else meanwhile, or a drop of it has begun"))
             .with_hint("Nothing was changed. Run this again."),
         Some("55P03" | "40P01" | "57014") => error
             .with_kind(ErrorKind::InUse)

@@ -65,8 +65,12 @@ impl Restorer {
                 Err(error) => damaged.push(error.one_line()),
             }
         }
-        let there = tenants::existing(session, &[tenant]).await?.contains_key(tenant);
-        let restored = if there {
+        let there = tenants::existing(session, &[tenant]).await?.remove(tenant);
+        if let Some(row) = &there {
+            // What is left of it is not what it was.
+            row.refuse_dropping()?;
+        }
+        let restored = if there.is_some() {
             None
         } else {
             let source = match whole.first() {

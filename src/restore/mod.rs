@@ -767,6 +767,7 @@ impl Becoming {
 async fn still_there(session: &Session, row: &TenantRow) -> Result<TenantRow> {
     let now = tenants::find_one(session, &row.tenant_id).await?;
     if now.schema_name == row.schema_name {
+        now.refuse_dropping()?;
         return Ok(now);
     }
     Err(Error::new(

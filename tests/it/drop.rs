@@ -1,6 +1,6 @@
 //! `drop`: role, schema and row together, and only when it is meant.
 
-use crate::support::{Db, hold, sql, wait_for};
+use crate::support::{Db, change_under, hold, sql, wait_for};
 
 #[test]
 fn refuses_without_yes_and_changes_nothing() {
@@ -270,4 +270,67 @@ fn a_lock_on_a_table_makes_it_fail_whole() {
     assert_eq!(db.counts(), (1, 1, 1));
     drop(held);
     wait_for("the drop", || db.run(&["drop", "acme", "--yes"]).0.status.success());
+}
+
+const BEGUN: &str = "UPDATE tenantctl.tenants SET status = 'dropping' WHERE tenant_id = 'acme'";
+
+/// A drop that fails opens the door that it has shut, but not when another one has begun meanwhile and shut it for good.
+#[test]
+fn a_drop_that_fails_does_not_let_in_whom_another_has_locked_out() {
+    let db = Db::initialized();
+    let made = db.provision(&["acme"]).remove(0);
+    std::fs::write(
+        db.dir.join("tenant_templates.yaml"),
+        "provisioning: {lock_timeout_s: 5, timeout_s: 60}",
+    )
+    .unwrap();
+    let held = hold(&db.url, &format!("BEGIN; SELECT count(*) FROM {}.trades", made.schema));
+    let login = format!("SELECT rolcanlogin FROM pg_roles WHERE rolname = '{}'", made.role);
+    db.run(&["drop", "acme", "--yes", "--disconnect"])
+        .exits(4)
+        .says(&["SQLSTATE 55P03"]);
+    assert_eq!(db.value(&login), "t");
+    let other = change_under(&db, BEGUN);
+    let run = db
+        .run(&["drop", "acme", "--yes", "--disconnect"])
+        .exits(4)
+        .says(&["SQLSTATE 55P03"]);
+    other.join().unwrap();
+    assert_eq!(db.value(&login), "f", "{}", run.stderr());
+    drop(held);
+}
+
+/// Of a tenant whose drop has begun while a backup or a restore of it was getting ready, there comes no backup that looks whole,
+/// and nothing is put in its place.
+#[test]
+fn a_drop_that_begins_meanwhile_ends_backups_and_restores() {
+    let db = Db::initialized();
+    let made = db.provision(&["acme"]).remove(0);
+    let store = format!("file://{}", db.dir.join("store").display());
+    let stored = |args: &[&str]| db.command(args).env("TENANTCTL_STORE", &store).finish();
+    stored(&["backup", "acme"]).success();
+    let begun = format!("LOCK TABLE {}.trades IN ACCESS EXCLUSIVE MODE; {BEGUN}", made.schema);
+    let other = change_under(&db, &begun);
+    stored(&["backup", "acme"])
+        .exits(4)
+        .says(&["tenant acme is being dropped"]);
+    other.join().unwrap();
+    assert_eq!(
+        db.value("SELECT count(*) FROM tenantctl.backups WHERE status = 'done'"),
+        "1"
+    );
+    db.sql("UPDATE tenantctl.tenants SET status = 'active'");
+    let other = change_under(&db, BEGUN);
+    stored(&["restore", "acme", "--latest"])
+        .exits(4)
+        .says(&["tenant acme is being dropped"]);
+    other.join().unwrap();
+    assert_eq!(
+        db.value(
+            "SELECT count(*) FROM tenantctl.restores WHERE staging_schema IS NOT NULL OR replaced_schema IS NOT NULL"
+        ),
+        "0"
+    );
+    stored(&["drop", "acme", "--yes"]).success();
+    assert_eq!(db.counts(), (0, 0, 0));
 }

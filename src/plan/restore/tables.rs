@@ -187,6 +187,7 @@ pub fn tables(new: &Tables<'_>) -> Plan {
     );
     let live = new.schema.as_str();
     plan.step("lock the tenant", lock_tenant(new.id, new.schema));
+    plan.step("see that no drop of it has begun", unless_dropping(new.id));
     let mut locked: BTreeSet<(&str, &str)> = new.tables.iter().map(|t| (live, t.name.as_str())).collect();
     for key in new.foreign_keys {
         locked.insert((&key.table.0, &key.table.1));

@@ -296,6 +296,25 @@ pub fn hold(url: &str, text: &str) -> Held {
     })
 }
 
+/// Makes a change in a transaction that commits once another session of the database waits for a lock. Returns when the change
+/// is made and not committed: whoever looks now sees things as they were.
+pub fn change_under(db: &Db, change: &str) -> std::thread::JoinHandle<()> {
+    let (url, change) = (db.url.clone(), change.to_owned());
+    let (made, is_made) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let held = hold(&url, &format!("BEGIN; {change}"));
+        made.send(()).unwrap();
+        wait_for("somebody who waits for the change", || {
+            let waits =
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            sql(&url, waits).unwrap()[0][0] != "0"
+        });
+        held.run("COMMIT");
+    });
+    is_made.recv().unwrap();
+    thread
+}
+
 fn describe(error: &tokio_postgres::Error) -> String {
     error.as_db_error().map_or_else(
         || error.to_string(),

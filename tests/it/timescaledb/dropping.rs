@@ -101,6 +101,18 @@ fn a_tenant_with_many_chunks_is_dropped_within_the_locks_there_are() {
     db.run(&["provision", "acme", "--if-not-exists"])
         .exits(4)
         .says(&["tenant acme is being dropped"]);
+    stored(&db, &["restore", "acme", "--from-store"])
+        .exits(4)
+        .says(&["tenant acme is being dropped"]);
+    // Nobody is told to let it in again.
+    let told = db.run(&["validate", "acme"]).stdout();
+    assert!(
+        told.contains("tenantctl drop acme --yes") && !told.contains(" LOGIN;"),
+        "{told}"
+    );
+    db.sql(&format!("ALTER ROLE {} LOGIN", made.role));
+    let told = db.run(&["validate", "acme"]).stdout();
+    assert!(told.contains(&format!("ALTER ROLE {} NOLOGIN;", made.role)), "{told}");
     drop(held);
     db.run(&["drop", "acme", "--yes"]).success();
     assert_eq!(db.counts(), (0, 0, 0));
