@@ -15,9 +15,9 @@ use crate::fleet::Work;
 use crate::interrupt::Interrupt;
 use crate::pg::apply::apply;
 use crate::pg::session::{Connector, Session};
-use crate::plan::Plan;
 use crate::plan::chunks::HypertableChunks;
 use crate::plan::retention::{Expired, plan};
+use crate::plan::{CHANGED_MEANWHILE, Plan};
 use crate::tenant::{ModuleObjects, TenantId};
 
 /// Tenants whose chunks are read at a time.
@@ -126,15 +126,31 @@ impl Dropped {
     }
 }
 
+/// The tenants whose tier the configuration does not have although it keeps some tables for a time only: how long theirs are to be
+/// kept nobody knows. It may be another cluster's configuration, or the tier was renamed in it.
+pub fn of_unknown_tiers<'a>(config: &Config, tenants: &'a [TenantRow]) -> Vec<&'a TenantRow> {
+    let unknown = |t: &&TenantRow| {
+        let mut kept = t
+            .hypertables
+            .iter()
+            .filter_map(|table| config.time_series(&t.tier, table)?.retention);
+        !t.is_dropping() && config.tier(&t.tier).is_err() && kept.any(|r| r.interval().is_some())
+    };
+    tenants.iter().filter(unknown).collect()
+}
+
 /// What of tenants has expired, read set-based. Tenants of which everything is kept for ever are left out, and so are those whose
-/// drop has begun.
+/// drop has begun and those of [unknown tiers](of_unknown_tiers).
 ///
 /// # Errors
 /// When the catalog cannot be read, or the registry lacks a template.
 pub async fn observe(session: &Session, config: &Config, tenants: &[TenantRow]) -> Result<Vec<Planned>> {
     let templates = Known::default();
     let mut planned: Vec<Planned> = Vec::new();
-    for tenant in tenants.iter().filter(|t| !t.is_dropping()) {
+    for tenant in tenants
+        .iter()
+        .filter(|t| !t.is_dropping() && config.tier(&t.tier).is_ok())
+    {
         let (mut kept, mut plain) = (Vec::new(), Vec::new());
         for table in config.template.hypertables.iter().map(|h| &h.table) {
             let series = config.time_series(&tenant.tier, table).unwrap_or_default();
@@ -195,6 +211,7 @@ impl Retention {
         Expired {
             id: &tenant.tenant_id,
             schema: &tenant.schema_name,
+            tier: &tenant.tier,
             extension: &self.extension,
             table,
             timeout: self.timeout,
@@ -261,6 +278,10 @@ fn why(error: Error, tenant: &TenantRow, table: &HypertableChunks) -> Error {
                 "tenant {id} was dropped or restored by somebody else meanwhile"
             ))
             .with_hint("`tenantctl list` shows what is there."),
+        Some(CHANGED_MEANWHILE) => error
+            .with_kind(ErrorKind::InUse)
+            .with_message(format!("tenant {id} was given another tier by somebody else meanwhile"))
+            .with_hint("Run this again; it keeps what the new tier keeps."),
         _ => explain(error, table),
     }
 }

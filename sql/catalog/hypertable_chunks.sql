@@ -6,7 +6,7 @@ SELECT w.schema_name, h.table_name::text AS table_name, d.column_name::text AS c
         WHEN 'pg_catalog.date'::pg_catalog.regtype THEN 'date' WHEN 'pg_catalog.int8'::pg_catalog.regtype THEN 'bigint'
         WHEN 'pg_catalog.int4'::pg_catalog.regtype THEN 'integer' WHEN 'pg_catalog.int2'::pg_catalog.regtype THEN 'smallint' END AS time,
     d.interval_length, m.chunks, l.locks, COALESCE(r.ends, '{}') AS ends, COALESCE(r.counts, '{}') AS counts,
-    (SELECT pg_catalog.to_char(b.cutoff AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')) AS cutoff,
+    (SELECT pg_catalog.to_char(z.cutoff AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')) AS cutoff,
     ARRAY(
         SELECT pg_catalog.format('%I on %s', k.conname, k.conrelid::pg_catalog.regclass) FROM pg_catalog.pg_constraint k
         WHERE k.contype = 'f' AND k.confrelid = c.oid ORDER BY 1) AS referenced_by
@@ -21,6 +21,9 @@ CROSS JOIN LATERAL (
     SELECT d.* FROM _timescaledb_catalog.dimension d
     WHERE d.hypertable_id = h.id AND d.interval_length IS NOT NULL ORDER BY d.id LIMIT 1
 ) d
+-- A time without a zone may be that of any place, and the last of them are twelve hours behind UTC.
+CROSS JOIN LATERAL (SELECT b.cutoff - CASE WHEN d.column_type = 'pg_catalog.timestamptz'::pg_catalog.regtype THEN '0'
+    ELSE '12 hours' END::pg_catalog.interval AS cutoff) z
 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS chunks FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid) m
 CROSS JOIN LATERAL (
     SELECT 6 + CASE h.compression_state WHEN 0 THEN 0 ELSE 10 END
@@ -50,7 +53,7 @@ LEFT JOIN LATERAL (
         WHERE s.dimension_id = d.id AND s.range_end < 9200000000000000000
         AND (w.keep IS NULL OR (d.column_type IN ('pg_catalog.timestamptz'::pg_catalog.regtype, 'pg_catalog.timestamp'::pg_catalog.regtype,
                 'pg_catalog.date'::pg_catalog.regtype)
-            AND s.range_end <= (extract(epoch FROM b.cutoff) * 1000000)::bigint))
+            AND s.range_end <= (extract(epoch FROM z.cutoff) * 1000000)::bigint))
         GROUP BY s.range_end
     ) s
 ) r ON true

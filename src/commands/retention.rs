@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use super::provision::Failed;
 use super::{Context, Plans, Status};
-use crate::catalog::tenants;
+use crate::catalog::tenants::{self, TenantRow};
 use crate::cli::RetentionArgs;
 use crate::error::{Error, Result};
 use crate::fleet;
-use crate::retention::{Pruned, Retention, means, observe};
+use crate::retention::{Pruned, Retention, means, observe, of_unknown_tiers};
 use crate::tenant::TenantId;
 use crate::ui::{Render, Ui, count};
 
@@ -111,9 +111,13 @@ pub async fn run(ctx: &Context<'_>, args: &RetentionArgs) -> Result<Status> {
         })
         .collect();
     tell_plain(ctx, &plain);
-    if planned.is_empty() {
+    if planned.is_empty() && of_unknown_tiers(config, &rows).is_empty() {
         ctx.ui.note("nothing is kept for a time only: `retention` in `template.hypertables` or in a tier's `hypertables` sets it");
     }
+    let mut errors: Vec<(TenantId, Error)> = of_unknown_tiers(config, &rows)
+        .into_iter()
+        .map(|row| (row.tenant_id.clone(), unknown_tier(row)))
+        .collect();
     let (due, rest): (Vec<_>, Vec<_>) = planned.into_iter().partition(|p| p.is_due());
     let jobs = jobs.min(due.len()).max(1);
     let work = means(&session, jobs).await?.map(|(extension, budget)| Retention {
@@ -126,7 +130,10 @@ pub async fn run(ctx: &Context<'_>, args: &RetentionArgs) -> Result<Status> {
     });
     if args.dry_run {
         let plan: Vec<_> = due.iter().flat_map(|p| work.iter().flat_map(|w| w.plans(p))).collect();
-        if plan.is_empty() {
+        for (_, error) in &errors {
+            ctx.ui.warn(&error.one_line());
+        }
+        if plan.is_empty() && errors.is_empty() {
             ctx.ui.note("nothing to do: no chunk is older than it is kept");
         }
         ctx.ui.result(&Plans { plan })?;
@@ -142,7 +149,6 @@ pub async fn run(ctx: &Context<'_>, args: &RetentionArgs) -> Result<Status> {
         plain,
         failed: Vec::new(),
     };
-    let mut errors: Vec<(TenantId, Error)> = Vec::new();
     let mut missed = due.len();
     if let Some(work) = work.filter(|_| !due.is_empty()) {
         let progress = ctx.ui.progress(due.len(), "dropping chunks");
@@ -174,6 +180,15 @@ pub async fn run(ctx: &Context<'_>, args: &RetentionArgs) -> Result<Status> {
         None if missed == 0 => Status::Done,
         _ => Status::Partly,
     })
+}
+
+fn unknown_tier(row: &TenantRow) -> Error {
+    Error::config(format!(
+        "tenant {} is of tier {}, which the configuration does not have",
+        row.tenant_id, row.tier
+    ))
+    .with_cause("for how long its rows are kept is not known")
+    .with_hint("Nothing of it was dropped. Is it the right configuration, with all tiers that tenants have?")
 }
 
 /// Of a plain table only rows could be deleted, one by one, with audit and all: that is not for a schedule to decide.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::chunks::{Batch, Claim, HypertableChunks, Range, batch};
 use super::standard::{COUNTED_LIMITS, without_triggers};
-use super::{Plan, record_said};
+use super::{Plan, record_said, unless_changed};
 use crate::pg::sql::Sql;
 use crate::tenant::{SchemaName, TenantId};
 
@@ -14,6 +14,8 @@ pub struct Expired<'a> {
     pub id: &'a TenantId,
     /// Its schema.
     pub schema: &'a SchemaName,
+    /// The tier that keeps its rows no longer.
+    pub tier: &'a str,
     /// The schema of the timescaledb extension.
     pub extension: &'a str,
     /// The hypertable, with the ranges that have expired.
@@ -58,6 +60,12 @@ pub fn plan(old: &Expired<'_>, range: &Range) -> Option<Plan> {
         "record the operation, unless the time limit has passed",
         record_said("retention", Some(old.id.as_str()), old.timeout, &said),
     ));
+    let same_tier = unless_changed(
+        Sql::new("SELECT tier = ")
+            .literal(old.tier)
+            .text(" FROM tenantctl.tenants WHERE tenant_id = ")
+            .literal(old.id.as_str()),
+    );
     let alone = Sql::new("INSERT INTO tenantctl.tenant_locks (tenant_id) VALUES (")
         .literal(old.id.as_str())
         .text(") ON CONFLICT DO NOTHING;\nSELECT FROM tenantctl.tenant_locks WHERE tenant_id = ")
@@ -68,7 +76,10 @@ pub fn plan(old: &Expired<'_>, range: &Range) -> Option<Plan> {
         extension: old.extension,
         table: old.table,
         range,
-        before: vec![("see that no backup or restore of it is under way", alone)],
+        before: vec![
+            ("see that it is still of the tier that keeps them no longer", same_tier),
+            ("see that no backup or restore of it is under way", alone),
+        ],
         then,
         timeout: old.timeout,
         lock_timeout: old.lock_timeout,
@@ -106,6 +117,7 @@ mod tests {
         let old = Expired {
             id: &id,
             schema: &SchemaName::derive(&id, "salt"),
+            tier: "basic",
             extension: "ext",
             table: &table,
             timeout: Duration::from_secs(10),
@@ -118,6 +130,8 @@ mod tests {
     fn a_batch_keeps_out_of_backups_and_says_what_went() {
         let text = text("trades", "executed_at");
         let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} not in\n{text}"));
+        assert!(at("FOR UPDATE)") < at("SELECT tier = 'basic'"));
+        assert!(at("SELECT tier = 'basic'") < at("drop_chunks"));
         assert!(at("FOR UPDATE)") < at("FOR UPDATE NOWAIT"));
         assert!(at("FOR UPDATE NOWAIT") < at("drop_chunks"));
         assert!(at("drop_chunks") < at("WHERE resource = 'trades_per_day'"));

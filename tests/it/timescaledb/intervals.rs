@@ -1,7 +1,7 @@
 //! Chunk intervals and retention by tier.
 
 use super::with_extension;
-use crate::support::{Db, Run, hold, sql};
+use crate::support::{Db, Run, change_under, hold, sql};
 
 const POLICY: &str = "
 template:
@@ -204,6 +204,85 @@ fn what_a_tier_keeps_no_longer_is_dropped_by_the_chunk() {
     run(&db, &["retention", "small"])
         .exits(4)
         .says(&["foreign keys refer to its rows", "notes_id_at_fkey"]);
+}
+
+/// Whose tier the configuration does not know, or who gets another one while the chunks are looked at, keeps what it has.
+#[test]
+fn nothing_is_dropped_by_another_tiers_retention() {
+    let Some((_own, db)) = with_extension("nothing_is_dropped_by_another_tiers_retention") else {
+        return;
+    };
+    run(&db, &["init"]).success();
+    run(&db, &["provision", "large", "--tier", "enterprise"]).success();
+    let schema = db.value("SELECT schema_name FROM tenantctl.tenants");
+    old_rows(&db, &schema);
+    let whole = || {
+        db.value(&format!(
+            "SELECT (SELECT count(*) FROM {schema}.trades) + (SELECT count(*) FROM {schema}.market_data)"
+        ))
+    };
+    assert_eq!(whole(), "40");
+    // The template keeps market data for a time, this tenant's tier for ever; here the tier has lost its name.
+    db.sql("UPDATE tenantctl.tenants SET tier = 'gold'");
+    let says = "tenant large is of tier gold, which the configuration does not have";
+    run(&db, &["retention", "--all", "--dry-run"]).success().says(&[says]);
+    run(&db, &["retention", "large"]).exits(2).says(&[says]);
+    let json = run(&db, &["-o", "json", "retention", "--all"]).exits(2).json();
+    assert_eq!(json["failed"][0]["tenant_id"], "large", "{json}");
+    assert_eq!(whole(), "40");
+    // It was basic when its chunks were looked at, and is enterprise when they are to go.
+    db.sql("UPDATE tenantctl.tenants SET tier = 'basic'");
+    let other = change_under(&db, "UPDATE tenantctl.tenants SET tier = 'enterprise'");
+    run(&db, &["retention", "large"])
+        .exits(4)
+        .says(&["was given another tier"]);
+    other.join().unwrap();
+    assert_eq!(whole(), "40");
+    run(&db, &["retention", "large"]).success();
+    assert_eq!(whole(), "40");
+}
+
+/// A time without a zone may be twelve hours behind UTC: what is kept by it is kept so much longer.
+#[test]
+fn a_time_without_a_zone_is_kept_wherever_it_was_written() {
+    let Some((_own, db)) = with_extension("a_time_without_a_zone_is_kept_wherever_it_was_written") else {
+        return;
+    };
+    std::fs::create_dir(db.dir.join("modules")).unwrap();
+    std::fs::write(
+        db.dir.join("modules/logs.sql"),
+        "CREATE TABLE logs (at timestamp NOT NULL, what text);",
+    )
+    .unwrap();
+    std::fs::write(
+        db.dir.join("local.yaml"),
+        "
+template:
+  name: local
+  directory: modules
+  modules: [{name: logs}]
+  hypertables: [{table: logs, column: at, chunk_interval: 1 hour, retention: 7 days}]
+templates:
+  basic:
+    features: all
+    limits: {max_portfolios: 5, max_positions_per_portfolio: 100, max_trades_per_day: 10, max_api_calls_per_minute: 100, max_schema_size_gb: 10, max_connections: 25}
+",
+    )
+    .unwrap();
+    let local = |args: &[&str]| db.run(&[&["--config", "local.yaml"], args].concat());
+    local(&["init"]).success();
+    local(&["provision", "acme", "--tier", "basic"]).success();
+    let schema = db.value("SELECT schema_name FROM tenantctl.tenants");
+    // Six days and twenty hours ago on Baker Island, and well over seven days ago everywhere.
+    db.sql(&format!(
+        "INSERT INTO {schema}.logs SELECT (now() AT TIME ZONE 'Etc/GMT+12') - age, age::text
+         FROM unnest(ARRAY[interval '6 days 20 hours', interval '8 days']) age"
+    ));
+    local(&["retention", "acme"]).success();
+    assert_eq!(
+        db.sql(&format!("SELECT what FROM {schema}.logs")),
+        [["6 days 20:00:00"]]
+    );
 }
 
 #[test]
