@@ -289,6 +289,12 @@ impl Job<'_> {
         let staged = Staged::write(folder, &wanted, &changes)?;
         if let Some(verifier) = &verifier {
             setup.extend(self.set_password(verifier).await?);
+            if now.role_exists {
+                self.ctx.ui.warn(&format!(
+                    "{POOLER_ROLE} has another password now: a PgBouncer that reads another {USERLIST_FILE} can look nobody up until it has the one of {}",
+                    folder.display()
+                ));
+            }
         }
         let before = files::before(&wanted, &changes)?;
         staged.commit()?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -137,7 +137,10 @@ impl Staged {
     /// # Errors
     /// Kind `store`; nothing has changed then.
     pub fn write(folder: &Path, wanted: &[Wanted], changes: &[Change]) -> Result<Self> {
-        fs::create_dir_all(folder).map_err(|e| unwritable(folder, e))?;
+        // Whatever the umask: who may write into the folder may put other files into it.
+        let mut made = fs::DirBuilder::new();
+        made.recursive(true).mode(0o755);
+        made.create(folder).map_err(|e| unwritable(folder, e))?;
         let mut staged = Self {
             folder: folder.to_owned(),
             files: Vec::new(),

@@ -269,3 +269,24 @@ fn tenants_read_from_a_standby() {
     let refused = sql(&replica, "DELETE FROM portfolios").expect_err("a standby");
     assert!(refused.starts_with("25006"), "{refused}");
 }
+
+/// Whatever the umask, nobody else can put files into a folder that is made.
+#[test]
+fn a_folder_is_made_for_its_owner_to_write_into() {
+    let (cluster, db, _) = place(1);
+    let script = format!(
+        "umask 000; exec {} --database-url '{}' pgbouncer --setup --out conf/pooler",
+        env!("CARGO_BIN_EXE_tenantctl"),
+        db.url
+    );
+    let done = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(&db.dir)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let mode = |path: &str| std::fs::metadata(db.dir.join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("conf"), mode("conf/pooler")), (0o755, 0o755));
+    assert_eq!(mode("conf/pooler/userlist.txt"), 0o600);
+    drop(cluster);
+}
