@@ -643,7 +643,12 @@ fn pooler_settings(fields: &Fields<'_>, key: &'static str) -> Result<BTreeMap<St
         let value = match at.as_text() {
             // Many are switched off by an empty value.
             Some(text) if text.trim().is_empty() => "",
-            _ => at.setting()?,
+            _ => match at.setting()? {
+                // PgBouncer's switches are numbers, and it does not start over anything else.
+                "on" => "1",
+                "off" => "0",
+                value => value,
+            },
         };
         Ok((name.to_owned(), value.to_owned()))
     };

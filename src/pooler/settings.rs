@@ -6,7 +6,7 @@ use super::version::Version;
 use super::{Fleet, USERLIST_FILE};
 use crate::config::{PoolerPolicy, nearest};
 use crate::error::{Error, Result};
-use crate::tenant::POOLER_ROLE;
+use crate::tenant::{POOLER_ROLE, quoted};
 
 /// The query that PgBouncer sends with the name of whoever logs in. All names are qualified and there is no operator in it: a
 /// search_path that a client could bring along changes nothing (CVE-2025-12819).
@@ -155,6 +155,40 @@ const KNOWN: &[(&str, Version)] = &[
     ("verbose", OLD),
 ];
 
+/// Those that are whole numbers, switches among them.
+const WHOLE: [&str; 30] = [
+    "application_name_add_host",
+    "listen_backlog",
+    "listen_port",
+    "log_connections",
+    "log_disconnections",
+    "log_pooler_errors",
+    "log_stats",
+    "max_db_client_connections",
+    "max_packet_size",
+    "max_prepared_statements",
+    "max_user_client_connections",
+    "min_pool_size",
+    "peer_id",
+    "pkt_buf",
+    "sbuf_loopcnt",
+    "scram_iterations",
+    "server_fast_close",
+    "server_reset_query_always",
+    "server_round_robin",
+    "so_reuseport",
+    "stats_period",
+    "syslog",
+    "tcp_defer_accept",
+    "tcp_keepalive",
+    "tcp_keepcnt",
+    "tcp_keepidle",
+    "tcp_keepintvl",
+    "tcp_socket_buffer",
+    "tcp_user_timeout",
+    "verbose",
+];
+
 /// What is written where the configuration says nothing else.
 const DEFAULTS: [(&str, &str); 11] = [
     ("listen_addr", "127.0.0.1"),
@@ -175,7 +209,7 @@ const DEFAULTS: [(&str, &str); 11] = [
 /// # Errors
 /// Kind `config`.
 pub fn require_known(policy: &PoolerPolicy, version: Version) -> Result<()> {
-    for name in policy.settings.keys() {
+    for (name, value) in &policy.settings {
         if let Some((_, why)) = OURS.iter().find(|(ours, _)| ours == name) {
             return Err(Error::config(format!("pgbouncer.settings.{name} is not yours to set"))
                 .with_cause(*why)
@@ -188,6 +222,15 @@ pub fn require_known(policy: &PoolerPolicy, version: Version) -> Result<()> {
                         "it came with {since}; PgBouncer refuses to start over what it does not know"
                     ))
                     .with_hint("Take the line out of pgbouncer.settings, or upgrade PgBouncer."));
+            }
+            Some(_) if WHOLE.contains(&name.as_str()) && value.parse::<i64>().is_err() => {
+                return Err(
+                    Error::config(format!("pgbouncer.settings.{name} cannot be {}", quoted(value)))
+                        .with_cause(
+                            "it is a whole number, and PgBouncer would not start; a reload may pass over it until then",
+                        )
+                        .with_hint("1 switches on, 0 off."),
+                );
             }
             Some(_) => {}
             None => {
@@ -282,6 +325,15 @@ mod tests {
                 .is_some_and(|h| h.contains("listen_addr"))
         );
         assert!(require_known(&policy("settings: {listen_addr: '*', user: ''}"), old).is_ok());
+        for text in ["listen_backlog: 128k", "tcp_keepalive: ''", "so_reuseport: yes please"] {
+            let error = refused(text, old);
+            assert!(error.cause().is_some_and(|c| c.contains("whole number")), "{text}");
+        }
+        let switched = policy("settings: {log_connections: false, so_reuseport: true}");
+        assert!(require_known(&switched, old).is_ok());
+        assert_eq!(value(&switched, "log_connections"), Some("0"));
+        assert_eq!(value(&switched, "so_reuseport"), Some("1"));
+        assert!(WHOLE.iter().all(|name| KNOWN.iter().any(|(known, _)| known == name)));
         for (name, _) in KNOWN {
             assert!(OURS.iter().all(|(ours, _)| ours != name), "{name}");
         }
