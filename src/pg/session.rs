@@ -1,5 +1,7 @@
 //! The one way to a server: connect, pin the session's settings, send [`Sql`], get rows or one of our errors.
 
+mod rivals;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,6 +70,8 @@ pub struct Connector {
     demand: Demand,
     /// The host of the last session, which is tried first: one that is down, or no primary, would cost each session its time.
     last: Arc<AtomicUsize>,
+    /// When the server was started that is known to be the only primary among the hosts.
+    sole: Arc<Mutex<String>>,
     application: Arc<str>,
     limits: SessionLimits,
     discreet: bool,
@@ -81,6 +85,7 @@ impl Connector {
             info: Arc::new(info),
             demand: Demand::Newest,
             last: Arc::default(),
+            sole: Arc::default(),
             application: application.into(),
             limits,
             discreet: false,
@@ -131,8 +136,9 @@ impl Connector {
     /// Opens a session on the host that fits `target_session_attrs` and what is demanded, the best of those that answer.
     ///
     /// # Errors
-    /// Kind `connection` with a hint for each way it can fail; `read_only` when the only host is no primary and one is
-    /// demanded; `usage` when the connection string asks for the contrary; `unsupported` for a server older than 15.
+    /// Kind `connection` with a hint for each way it can fail, two primaries among them where one is demanded; `read_only` when
+    /// the only host is no primary and one is demanded; `usage` when the connection string asks for the contrary; `unsupported`
+    /// for a server older than 15.
     pub async fn connect(&self) -> Result<Session> {
         let wanted = self.info.target_session_attrs;
         hosts::require_compatible(wanted, self.demand)?;
@@ -150,7 +156,10 @@ impl Connector {
             };
             let server = session.server();
             match hosts::rank(wanted, self.demand, server) {
-                Some(0) => return Ok(self.settled_on(session)),
+                Some(0) => {
+                    self.require_sole_primary(&session).await?;
+                    return Ok(self.settled_on(session));
+                }
                 Some(rank) => {
                     if second_best.as_ref().is_none_or(|(best, _)| rank < *best) {
                         second_best = Some((rank, session));

@@ -349,6 +349,55 @@ fn lag_and_absence_are_told() {
 }
 
 #[test]
+fn nothing_is_written_while_two_servers_are_the_primary() {
+    let trio = Trio::start();
+    let db = &trio.db;
+    db.run(&["init"]).success();
+    db.provision(&["acme"]);
+    trio.level();
+    let tenants =
+        |cluster: &Cluster| sql(&trio.url(cluster), "SELECT count(*) FROM tenantctl.tenants").unwrap()[0][0].clone();
+    // One server by two names is one.
+    let port = trio.primary.port();
+    let names = format!(
+        "host={},{} port={port},{port} user=postgres dbname={} sslmode=disable",
+        trio.primary.dir().display(),
+        trio.primary.dir().join(".").display(),
+        db.name
+    );
+    with(&names, &["provision", "twice"]).success();
+    level(&trio.url(&trio.primary), &trio.url(&trio.one));
+
+    // The old primary is not dead.
+    trio.promote();
+    for attrs in ["", " target_session_attrs=read-write", " target_session_attrs=primary"] {
+        for order in [
+            [&trio.one, &trio.two, &trio.primary],
+            [&trio.primary, &trio.two, &trio.one],
+        ] {
+            let url = format!("{}{attrs}", urls(&order, &db.name));
+            with(&url, &["provision", "late"]).exits(3).says(&[
+                "more than one server",
+                "on timeline 1",
+                "on timeline 2",
+            ]);
+            with(&url, &["list"]).success();
+        }
+    }
+    assert_eq!((tenants(&trio.primary), tenants(&trio.one)), ("2".into(), "2".into()));
+    // Whoever names one has decided; one that is fenced off is no rival.
+    with(&trio.url(&trio.one), &["provision", "decided"]).success();
+    let old = trio.url(&trio.primary);
+    sql(&old, "ALTER SYSTEM SET default_transaction_read_only = on").unwrap();
+    sql(&old, "SELECT pg_reload_conf()").unwrap();
+    wait_for("the old primary to be fenced off", || {
+        sql(&old, "SHOW default_transaction_read_only").unwrap()[0][0] == "on"
+    });
+    with(&urls(&[&trio.primary, &trio.one], &db.name), &["provision", "late"]).success();
+    assert_eq!((tenants(&trio.primary), tenants(&trio.one)), ("2".into(), "4".into()));
+}
+
+#[test]
 fn work_goes_on_after_a_failover() {
     let trio = Trio::start();
     let (db, server) = (&trio.db, S3Server::start());
