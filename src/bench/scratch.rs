@@ -9,7 +9,7 @@ use crate::pg::sql::Sql;
 
 /// What the comment on such a database says; a later run drops what a killed one left.
 const COMMENT: &str = "scratch database of tenantctl bench";
-/// The same of a tenant's role whose database is about to go.
+/// The same of a tenant's role whose database is about to go, and of the roles of all tenants where only a benchmark has them.
 const ROLE_COMMENT: &str = "scratch role of tenantctl bench";
 
 /// A scratch database. [`Scratch::remove`] drops it with all roles made in it.
@@ -32,6 +32,10 @@ impl Scratch {
         let admin = connector.connect().await?;
         admin.server().require_writable()?;
         let doing = "make the benchmark's database";
+        for left in leftovers(&admin).await? {
+            remove(&admin, &left).await?;
+        }
+        remove_marked_roles(&admin).await?;
         let row = admin
             .query_one(
                 &Sql::new("SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'tenantctl_owner') AS owner"),
@@ -40,10 +44,6 @@ impl Scratch {
             )
             .await?;
         let owner_was_there = column(&row, "owner")?;
-        for left in leftovers(&admin).await? {
-            remove(&admin, &left).await?;
-        }
-        remove_marked_roles(&admin).await?;
         let name = format!("tenantctl_bench_{}", random_hex(4));
         admin.batch(&Sql::new("CREATE DATABASE ").ident(&name).text(" TEMPLATE template0"), doing).await.map_err(|e| {
             if e.kind() == ErrorKind::Permission {
@@ -79,6 +79,26 @@ impl Scratch {
         }
     }
 
+    /// Marks the roles of all tenants where they were made for this database, so that a run after one that is killed knows
+    /// them for nobody's.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn mark_roles(&self) -> Result<()> {
+        if self.owner_was_there {
+            return Ok(());
+        }
+        let marks = [crate::tenant::TENANTS_ROLE, crate::tenant::OWNER_ROLE].iter();
+        let marks = marks.fold(Sql::new(""), |sql, role| {
+            sql.text("COMMENT ON ROLE ")
+                .ident(role)
+                .text(" IS ")
+                .literal(ROLE_COMMENT)
+                .text(";\n")
+        });
+        self.admin.batch(&marks, "mark the benchmark's roles").await
+    }
+
     /// Drops the database and the roles that were made in it.
     ///
     /// # Errors
@@ -95,7 +115,8 @@ impl Scratch {
                     .await;
             }
         }
-        Ok(())
+        // Those of a run beside this one, which could not drop them because of it.
+        remove_marked_roles(&self.admin).await
     }
 }
 
@@ -152,7 +173,8 @@ async fn remove_marked_roles(admin: &Session) -> Result<()> {
     let doing = "remove the roles of earlier runs";
     let sql = Sql::new(
         "SELECT r.rolname::text AS name FROM pg_catalog.pg_roles r
-WHERE r.rolname ~ '^tenant_[0-9a-f]{12}_user$' AND pg_catalog.shobj_description(r.oid, 'pg_authid') = $1
+WHERE (r.rolname ~ '^tenant_[0-9a-f]{12}_user$' OR r.rolname IN ('tenantctl_owner', 'tenantctl_tenants'))
+AND pg_catalog.shobj_description(r.oid, 'pg_authid') = $1
 AND NOT EXISTS (SELECT FROM pg_catalog.pg_shdepend s
     WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.refobjid = r.oid)",
     );

@@ -68,6 +68,7 @@ impl<'a> Stage<'a> {
         let session = scratch.connector.connect().await?;
         let template = config.template()?;
         installer::install(&session, &template, &|_| Ok(()), settings.lock_timeout()).await?;
+        scratch.mark_roles().await?;
         let installed = catalog::template::installed(&session, &template.name)
             .await?
             .ok_or_else(|| {
