@@ -1,14 +1,16 @@
 //! What measured growth comes to beyond the last measurement: a straight line through the last factor of ten, said to be one.
 
-use super::{Better, Curve, Figure, Line, Point};
+use super::{Curve, Figure, Line, Point};
 
-/// The number of tenants that figures are worked out for.
+/// The number of tenants that figures are worked out for, if a line reaches so far.
 pub const TO: f64 = 100_000.0;
+/// Beyond so many times the last measurement a line says nothing: the noise of a moment is as much as the growth.
+const REACH: f64 = 100.0;
+/// How far a line reaches that every place is on, as of what is counted: there is no noise.
+const REACH_EXACT: f64 = 10_000_000.0;
 /// What the figures are called that say at how many tenants something breaks, the first one coming first, and their unit.
 const BREAKS: &str = "breaks at";
 const BREAKS_UNIT: &str = "tenants";
-/// Beyond so many tenants a line says nothing.
-const FAR: f64 = 10_000_000.0;
 /// How much steeper the end of the last factor of ten may be than its beginning before growth counts as more than linear.
 const BEND: f64 = 1.5;
 
@@ -34,6 +36,8 @@ pub struct Fit {
     pub slope: f64,
     /// The growth gets steeper within the points: the line is too low.
     pub bends: bool,
+    /// The number of tenants up to which the line says something.
+    pub reach: f64,
 }
 
 impl Fit {
@@ -42,10 +46,15 @@ impl Fit {
         self.at0 + self.slope * x
     }
 
-    /// The number of tenants at which a value is reached; none if it is not, or far away.
+    /// The number of tenants at which a value is reached; none if it is not, or farther away than the line reaches.
     pub fn reaches(self, value: f64) -> Option<f64> {
         let x = (value - self.at0) / self.slope;
-        (self.slope > 0.0 && x < FAR).then_some(x.max(0.0))
+        (self.slope > 0.0 && x < self.reach).then_some(x.max(0.0))
+    }
+
+    /// The number of tenants that figures are worked out for.
+    fn target(self) -> f64 {
+        TO.min(self.reach)
     }
 }
 
@@ -67,26 +76,34 @@ pub fn fit(points: &[(f64, f64)]) -> Option<Fit> {
         (Some(first), Some(end)) if steps.len() > 1 => *first > 0.0 && *end > *first * BEND,
         _ => false,
     };
+    let at0 = y - slope * x;
+    let exact = points.len() > 2
+        && points
+            .iter()
+            .all(|p| (p.1 - at0 - slope * p.0).abs() <= p.1.abs() * 1e-6);
     Some(Fit {
-        at0: y - slope * x,
+        at0,
         slope,
         bends,
+        reach: if exact { REACH_EXACT } else { last * REACH },
     })
 }
 
-/// Figures at [`TO`] tenants, and what breaks at how many, what breaks first coming first.
+/// Figures at [`TO`] tenants, or as many as can be told of, and what breaks at how many, what breaks first coming first.
 pub fn figures(suite: &'static str, series: &[Series]) -> Vec<Figure> {
     let mut figures = Vec::new();
     let mut breaks: Vec<(f64, String)> = Vec::new();
     for one in series {
         let Some(fit) = fit(&one.points) else { continue };
         let measured = one.points.last().map_or(0.0, |p| p.0);
-        if measured < TO {
+        let to = fit.target();
+        if measured < to {
             // What does not grow is noise around a level: a line that falls is taken for flat.
-            let value = if fit.slope > 0.0 { fit.at(TO) } else { fit.at(measured) };
+            let value = if fit.slope > 0.0 { fit.at(to) } else { fit.at(measured) };
             let bends = if fit.bends { ", at least: it bends upwards" } else { "" };
-            let metric = format!("{} at {TO} tenants (extrapolated from {measured}{bends})", one.name);
-            figures.push(Figure::new(suite, metric, one.unit, value, None));
+            let metric = format!("{} at {to} tenants (extrapolated from {measured}{bends})", one.name);
+            // A baseline judges what was measured; here its noise is a multiple of itself.
+            figures.push(Figure::new(suite, metric, one.unit, value, None).of_others());
         }
         if let Some((limit, what)) = &one.limit
             && let Some(at) = fit.reaches(*limit)
@@ -97,10 +114,7 @@ pub fn figures(suite: &'static str, series: &[Series]) -> Vec<Figure> {
     }
     breaks.sort_by(|a, b| a.0.total_cmp(&b.0));
     for (at, what) in breaks {
-        figures.push(Figure {
-            better: Better::More,
-            ..Figure::new(suite, what, BREAKS_UNIT, at.floor(), None)
-        });
+        figures.push(Figure::new(suite, what, BREAKS_UNIT, at.floor(), None).of_others());
     }
     figures
 }
@@ -112,17 +126,18 @@ pub fn first(figures: &[Figure]) -> Option<String> {
     Some(format!("first of all, at about {:.0} tenants: {what}", first.value))
 }
 
-/// Some series as the lines of one curve, with the point at [`TO`] where it was not measured.
+/// Some series as the lines of one curve, with the point that figures are worked out for where it was not measured.
 pub fn curve(suite: &'static str, name: &str, unit: &'static str, series: &[&Series]) -> Curve {
     let line = |one: &&Series| {
         let mut points: Vec<Point> = one.points.iter().map(|&(x, y)| Point::measured(x, y)).collect();
         let last = one.points.last().map_or(TO, |p| p.0);
-        if last < TO
-            && let Some(fit) = fit(&one.points)
+        if let Some(fit) = fit(&one.points)
+            && last < fit.target()
         {
+            let to = fit.target();
             points.push(Point {
-                x: TO,
-                y: if fit.slope > 0.0 { fit.at(TO) } else { fit.at(last) },
+                x: to,
+                y: if fit.slope > 0.0 { fit.at(to) } else { fit.at(last) },
                 extrapolated: true,
             });
         }
@@ -180,6 +195,37 @@ mod tests {
         assert_eq!(fit(&[]), None);
         let flat = fit(&[(1000.0, 2.0), (10_000.0, 2.0)]).expect("two points");
         assert_eq!(flat.reaches(10.0), None);
+    }
+
+    #[test]
+    fn nothing_is_told_of_what_is_too_far_away_and_no_baseline_judges_the_rest() {
+        // A tenth of a second of noise would be minutes at 100,000 tenants.
+        let few = [series("show", Some(10.0), &[(10.0, 0.1), (50.0, 0.16), (100.0, 0.2)])];
+        let figures = figures("scale", &few);
+        let metrics: Vec<&str> = figures.iter().map(|f| f.metric.as_str()).collect();
+        assert_eq!(
+            metrics,
+            [
+                "show at 10000 tenants (extrapolated from 100)",
+                "breaks at (extrapolated): show exceeds 10"
+            ]
+        );
+        assert!(figures.iter().all(|f| f.better == crate::bench::Better::Neither));
+        let further = [series("show", Some(100.0), &[(10.0, 0.1), (50.0, 0.16), (100.0, 0.2)])];
+        assert_eq!(super::figures("scale", &further).len(), 1);
+        let curve = curve("scale", "all", "s", &[&few[0]]);
+        assert!((curve.lines[0].points[3].x - 10_000.0).abs() < 1e-6);
+        // What is counted has no noise.
+        let counted = [series(
+            "tables",
+            Some(6400.0),
+            &[(10.0, 60.0), (50.0, 300.0), (100.0, 600.0)],
+        )];
+        let counted = super::figures("scale", &counted);
+        assert!(
+            (counted[0].value - 600_000.0).abs() < 1.0 && counted.len() == 2,
+            "{counted:?}"
+        );
     }
 
     #[test]
