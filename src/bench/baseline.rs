@@ -101,6 +101,22 @@ impl Baseline {
         Ok(read)
     }
 
+    /// Refuses one that has no figure of any of these suites: nothing would be compared, and that would pass.
+    ///
+    /// # Errors
+    /// Kind `config`; `name` is what the file is called.
+    pub fn require_any_of(&self, suites: &[&str], name: &str) -> Result<()> {
+        let known = |e: &Earlier| e.value.is_some() && suites.contains(&e.suite.as_str());
+        if self.results.iter().any(known) {
+            return Ok(());
+        }
+        let has: BTreeSet<&str> = self.results.iter().map(|e| e.suite.as_str()).collect();
+        let has: Vec<&str> = has.into_iter().collect();
+        Err(Error::config(format!("{name} has no figure of {}", suites.join(", ")))
+            .with_cause(format!("it has figures of {}", has.join(", ")))
+            .with_hint("Compare with a run of the same suites."))
+    }
+
     /// Compares the figures of a run with these, and notes in each how it stands.
     pub fn compare(&self, run: &mut Document, file: &str, noise_percent: u16, suites: &[&str]) {
         let noise = f64::from(noise_percent) / 100.0;
@@ -182,7 +198,10 @@ fn judge(figure: &Figure, was: f64, noise: f64) -> Verdict {
         Better::More => (was, figure.value),
         Better::Neither => return Verdict::Neither,
     };
-    if (figure.value - was).abs() <= floor(figure.unit) {
+    // What could be measured then and cannot be now is no improvement.
+    if !figure.value.is_finite() {
+        Verdict::Worse
+    } else if (figure.value - was).abs() <= floor(figure.unit) {
         Verdict::Same
     } else if cost > earlier * (1.0 + noise) {
         Verdict::Worse
@@ -296,6 +315,8 @@ mod tests {
             ("rate", "1/s", 100.0, 126.0, Verdict::Better),
             ("stored", "MB", 0.0, 1.9, Verdict::Same),
             ("stored", "MB", 0.0, 2.1, Verdict::Worse),
+            ("p50", "ms", 10.0, f64::NAN, Verdict::Worse),
+            ("rate", "1/s", 10.0, f64::INFINITY, Verdict::Worse),
         ] {
             assert_eq!(verdict(metric, unit, was, is), wanted, "{metric} {was} {is} {unit}");
         }
@@ -354,6 +375,12 @@ mod tests {
             "results":[{"suite":"a","metric":"m","unit":"ms","value":1.5,"target":null,"pass":null},
             {"suite":"a","metric":"n","unit":"ms","value":null,"target":null,"pass":null}]}"#;
         let baseline = Baseline::parse(old, "b.json").expect("reads");
+        assert!(baseline.require_any_of(&["b", "a"], "b.json").is_ok());
+        let error = baseline.require_any_of(&["b"], "b.json").expect_err("another suite");
+        assert_eq!(
+            (error.kind().exit_code(), error.cause()),
+            (2, Some("it has figures of a"))
+        );
         let mut now = run(vec![
             Figure::new("a", "m", "ms", 1.5, None),
             Figure::new("a", "n", "ms", 1.5, None),

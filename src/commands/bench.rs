@@ -27,6 +27,10 @@ pub async fn run(ctx: &Context<'_>, args: &BenchArgs) -> Result<Status> {
     suites::refuse_idle_options(args, &suites)?;
     suites::require(args, &suites, &ctx.settings.config)?;
     let baseline = args.baseline.as_deref().map(read).transpose()?;
+    if let (Some(baseline), Some(path)) = (&baseline, &args.baseline) {
+        let names: Vec<&str> = suites.iter().map(|suite| suites::name(*suite)).collect();
+        baseline.require_any_of(&names, &path.display().to_string())?;
+    }
     let target = args.report.as_deref();
     let target = target
         .map(|path| Target::of(path, "--report", "bench.html"))
