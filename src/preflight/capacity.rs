@@ -122,6 +122,10 @@ pub fn locks(seen: &Observed, objects: Option<&Objects>) -> Vec<Item> {
             whole,
         ));
     }
+    if seen.unusable().is_some() {
+        let why = "nothing is known of tenants: the registry cannot be used";
+        items.push(Item::unknown(&LOCKS, why).about("drop of a tenant"));
+    }
     items
 }
 

@@ -202,10 +202,15 @@ fn write(config: &Config, seen: &Observed, lines: &[Line]) -> String {
             if let Some(overridden) = &line.overridden {
                 let _ = writeln!(text, "# FIRST: {}", comment(overridden));
             }
-            let _ = writeln!(text, "{} = '{}'", line.name, line.value.replace('\'', "''"));
+            let _ = writeln!(text, "{} = '{}'", line.name, quoted(&line.value));
         }
     }
     text
+}
+
+/// A value as it stands between quotes in postgresql.conf, where a backslash begins an escape.
+fn quoted(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('\'', "''").replace('\n', "\\n")
 }
 
 /// Text that stays in its comment.
@@ -218,6 +223,12 @@ mod tests {
     use super::super::machine::Memory;
     use super::super::observe::tests::observed;
     use super::*;
+
+    #[test]
+    fn values_survive_the_quoting_of_the_file() {
+        assert_eq!(quoted(r"cp %p C:\x"), r"cp %p C:\\x");
+        assert_eq!(quoted("it's\na"), "it''s\\na");
+    }
 
     #[test]
     fn only_what_differs_is_written_and_restarts_come_first() {

@@ -27,6 +27,8 @@ pub struct Setting {
     pub source: String,
     /// File and line, where the login may see that.
     pub place: Option<String>,
+    /// It is set for this login or by its connection, and tells nothing of what others have.
+    pub own: bool,
 }
 
 impl Setting {
@@ -77,6 +79,8 @@ pub struct Observed {
     pub server: Server,
     /// By name.
     pub settings: BTreeMap<String, Setting>,
+    /// Whether the login sees all settings: some are hidden from those without `pg_read_all_settings`.
+    pub sees_all_settings: bool,
     /// The cluster's own number, by which its replicas are known.
     pub system_identifier: String,
     /// The server's date, in UTC.
@@ -119,6 +123,7 @@ impl Observed {
                 pending_restart: column(row, "pending_restart")?,
                 source: column(row, "source")?,
                 place: column(row, "place")?,
+                own: column(row, "own")?,
             };
             settings.insert(column::<String>(row, "name")?, setting);
         }
@@ -135,6 +140,7 @@ impl Observed {
         Ok(Self {
             server: session.server().clone(),
             settings,
+            sees_all_settings: column(&row, "sees_all_settings")?,
             system_identifier: column(&row, "system_identifier")?,
             today: Date::parse(column(&row, "today")?)
                 .ok_or_else(|| Error::new(ErrorKind::Unknown, "the server's date cannot be read"))?,
@@ -169,8 +175,13 @@ impl Observed {
         self.value(name) == "off"
     }
 
-    /// Whether a library is preloaded.
+    /// Whether a library is preloaded. Where the list is hidden from the login, the library's own settings tell: those of the
+    /// libraries asked for here are there only if it is.
     pub fn preloads(&self, library: &str) -> bool {
+        if !self.sees_all_settings && !self.settings.contains_key("shared_preload_libraries") {
+            let of_library = |name: &String| name.split_once('.').is_some_and(|(of, _)| of == library);
+            return self.settings.keys().any(of_library);
+        }
         let listed = |text: &str| {
             text.split(',')
                 .any(|name| name.trim().trim_matches('"').rsplit('/').next() == Some(library))
@@ -181,6 +192,14 @@ impl Observed {
     /// Whether an extension is in this database.
     pub fn has_extension(&self, name: &str) -> bool {
         self.extensions.iter().any(|known| known == name)
+    }
+
+    /// Why nothing is known of tenants although there may be some; none where it is known that there are none.
+    pub fn unusable(&self) -> Option<&Error> {
+        match &self.registry {
+            Registry::Unusable(error) => Some(error),
+            Registry::Ready(_) | Registry::Absent => None,
+        }
     }
 
     /// The tenants, where the registry can be read.
@@ -245,6 +264,7 @@ pub(super) mod tests {
                 started: "then".into(),
             },
             settings: settings.iter().map(setting).collect(),
+            sees_all_settings: true,
             system_identifier: "1".into(),
             today: Date::parse("2026-11-27").expect("a day"),
             extensions: Vec::new(),
@@ -272,6 +292,11 @@ pub(super) mod tests {
             let seen = observed(&[("shared_preload_libraries", list, None, "string")]);
             assert_eq!(seen.preloads("timescaledb"), there, "{list}");
         }
+        // Hidden from a login without rights.
+        let mut seen = observed(&[("timescaledb.max_background_workers", "16", None, "integer")]);
+        assert!(!seen.preloads("timescaledb"));
+        seen.sees_all_settings = false;
+        assert!(seen.preloads("timescaledb") && !seen.preloads("pg_stat_statements"));
     }
 
     #[test]

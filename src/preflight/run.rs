@@ -103,6 +103,12 @@ impl Checklist<'_> {
         let config = self.config;
         let tenants = seen.tenants().map_or(0, |tenants| tenants.count);
         let one = |item: Item| vec![item];
+        // Without a tenant there is nothing to judge; without a list of tenants nothing can be judged.
+        let of_tenants = ["cache_memory", "chunks", "backup_space", "restore_drill"];
+        if let Some(error) = seen.unusable().filter(|_| of_tenants.contains(&check.id)) {
+            let item = Item::unknown(check, format!("nothing is known of tenants: {}", error.one_line()));
+            return Ok(one(item.remedy(error.hint().unwrap_or_default())));
+        }
         Ok(match check.id {
             "server_version" => one(server::version(session, seen).await?),
             "timescaledb" => one(server::timescaledb(session, config, seen).await?),
@@ -131,11 +137,17 @@ impl Checklist<'_> {
             "replicas" => outside::replicas(self.connector, session, &config.cluster, seen).await?,
             "store" => one(self.store(check).await),
             "store_encryption" => one(match self.store_url {
-                Some(url) => storage::encryption(url, &config.backup).about(url),
+                Some(url) => match store::check_url(url) {
+                    Ok(()) => storage::encryption(url, &config.backup).about(url),
+                    Err(error) => undecided(check, &error),
+                },
                 None => no_store(check),
             }),
             "backup_space" => one(match self.store_url {
-                Some(url) => storage::space(url, storage::need(session, seen, url).await?).await,
+                Some(url) => match store::check_url(url) {
+                    Ok(()) => storage::space(url, storage::need(session, seen, url).await?).await,
+                    Err(error) => undecided(check, &error),
+                },
                 None => no_store(check),
             }),
             "restore_drill" => one(storage::drill(session, seen).await?),

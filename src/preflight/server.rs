@@ -31,11 +31,23 @@ pub async fn version(session: &Session, seen: &Observed) -> Result<Item> {
         Some(sql) => session.query_opt(&sql, &[], "look at the server's version").await?,
         None => None,
     };
-    if let Some(row) = old {
-        let (detail, remedy): (String, String) = (column(&row, "detail")?, column(&row, "remedy")?);
-        return Ok(Item::warn(&SERVER_VERSION, detail, remedy));
+    let old = match old {
+        Some(row) => Some(Item::warn(
+            &SERVER_VERSION,
+            column::<String>(&row, "detail")?,
+            column::<String>(&row, "remedy")?,
+        )),
+        None => None,
+    };
+    Ok(worse(maintained(seen, &MAINTAINED), old))
+}
+
+/// A major version that has ended weighs more than a minor release that is not the latest.
+fn worse(major: Item, minor: Option<Item>) -> Item {
+    match minor {
+        Some(minor) if major.status != Verdict::Fail => minor,
+        _ => major,
     }
-    Ok(maintained(seen, &MAINTAINED))
 }
 
 fn maintained(seen: &Observed, known: &[(i32, &str)]) -> Item {
@@ -200,7 +212,7 @@ pub async fn config_files(session: &Session, seen: &Observed) -> Result<Vec<Item
 /// What switches a setting on, wherever it was switched off.
 fn turn_on(name: &str, seen: &Observed) -> String {
     match seen.settings.get(name) {
-        Some(setting) => settings::alter(name, "on", setting),
+        Some(setting) => settings::mend(name, "on", setting, seen),
         None => String::new(),
     }
 }
@@ -220,7 +232,15 @@ pub fn durability(seen: &Observed) -> Vec<Item> {
             items.push(Item::fail(&DURABILITY, format!("is off: {harm}"), on(name)).about(name));
         }
     }
-    if seen.is_off("synchronous_commit") {
+    if seen
+        .settings
+        .get("synchronous_commit")
+        .is_some_and(|setting| setting.own)
+    {
+        let commit = seen.value("synchronous_commit");
+        let item = Item::unknown(&DURABILITY, settings::only_here(commit)).about("synchronous_commit");
+        items.push(item.remedy(settings::undo_own("synchronous_commit", seen)));
+    } else if seen.is_off("synchronous_commit") {
         let detail = "is off: a crash loses transactions that were reported as committed";
         items.push(Item::warn(&DURABILITY, detail, on("synchronous_commit")).about("synchronous_commit"));
     }
@@ -432,6 +452,10 @@ pub fn connections(config: &Config, seen: &Observed) -> Vec<Item> {
         let detail = format!("a tenant could take all connections: {}; {room}", greedy.join(", "));
         items.push(Item::fail(&CONNECTIONS, detail, remedy).about("one tenant"));
     }
+    if let Some(error) = seen.unusable() {
+        let why = format!("nothing is known of tenants: {}", error.one_line());
+        items.push(Item::unknown(&CONNECTIONS, why).about("all tenants"));
+    }
     if tenants.connections > usable {
         let bound = match pooled {
             0 => "pgbouncer.max_db_connections does not bound them".to_owned(),
@@ -486,8 +510,26 @@ mod tests {
             seen.today = Date::parse(today).expect(today);
             assert_eq!(maintained(&seen, &MAINTAINED).status, expected, "{today}");
         }
+        let old_minor = || Some(Item::warn(&SERVER_VERSION, "15.1 is old", "Upgrade."));
+        assert_eq!(worse(maintained(&seen, &MAINTAINED), old_minor()).status, Verdict::Fail);
+        seen.today = Date::parse("2026-11-27").expect("a day");
+        assert_eq!(worse(maintained(&seen, &MAINTAINED), old_minor()).detail, "15.1 is old");
+        assert_eq!(worse(maintained(&seen, &MAINTAINED), None).status, Verdict::Pass);
         seen.server.version_num = 190_000;
         assert_eq!(maintained(&seen, &MAINTAINED).status, Verdict::Warn);
+    }
+
+    #[test]
+    fn what_is_set_for_this_login_alone_proves_nothing() {
+        let mut seen = observed(&[
+            ("fsync", "on", None, "bool"),
+            ("synchronous_commit", "on", None, "enum"),
+        ]);
+        assert_eq!(worst(&durability(&seen)), Verdict::Pass);
+        if let Some(setting) = seen.settings.get_mut("synchronous_commit") {
+            setting.own = true;
+        }
+        assert_eq!(worst(&durability(&seen)), Verdict::Unknown);
     }
 
     #[test]

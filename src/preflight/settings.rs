@@ -64,6 +64,37 @@ fn share(name: &str) -> Option<f64> {
 
 const MIB: f64 = 1_048_576.0;
 
+/// Settings whose value the server takes for a list of quoted names: given as one string, the list would be one name.
+const QUOTED_LISTS: [&str; 6] = [
+    "local_preload_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+];
+/// How those of libraries end: what is there beside the wanted ones does no harm, and without it the server may not start.
+const PRELOADED: &str = "_preload_libraries";
+
+/// The names in a list.
+fn names(list: &str) -> Vec<&str> {
+    list.split(',')
+        .map(|name| name.trim().trim_matches('"'))
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+/// The libraries that are loaded, and those that are wanted beside them.
+fn preloaded<'a>(configured: &'a str, setting: &'a Setting) -> Vec<&'a str> {
+    let mut all = names(&setting.value);
+    for name in names(configured) {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    all
+}
+
 /// What a setting should be on this machine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
@@ -77,6 +108,13 @@ pub struct Wanted {
 
 /// The wanted value of a setting: the configured one, or its share of the machine's memory where that is less.
 pub fn wanted(name: &str, configured: &str, setting: &Setting, seen: &Observed) -> Wanted {
+    if name.ends_with(PRELOADED) {
+        return Wanted {
+            text: preloaded(configured, setting).join(", "),
+            quantity: None,
+            scaled: None,
+        };
+    }
     let quantity = units::parse(configured, setting.unit.as_deref());
     let as_written = Wanted {
         text: configured.to_owned(),
@@ -124,13 +162,18 @@ fn percent(fraction: f64) -> String {
 /// How the live value compares with the wanted one.
 pub fn compare(name: &str, wanted: &Wanted, setting: &Setting) -> Verdict {
     let (Some(want), Some(live)) = (wanted.quantity, setting.quantity()) else {
-        return if same_word(&wanted.text, setting) {
+        return if same_word(name, &wanted.text, setting) {
             Verdict::Pass
         } else {
             Verdict::Fail
         };
     };
-    let (want, live) = (want.value(), live.value());
+    // Where -1 is no limit, it is the most.
+    let amount = |value: f64| match name {
+        "max_slot_wal_keep_size" if value < 0.0 => f64::INFINITY,
+        _ => value,
+    };
+    let (want, live) = (amount(want.value()), amount(live.value()));
     // The server keeps whole units, so that what it has may differ from what was said by less than one.
     let unit = units::parse("1", setting.unit.as_deref()).map_or(0.0, Quantity::value);
     let slack = if setting.vartype == "real" { 1e-9 } else { unit * 0.999 };
@@ -144,15 +187,21 @@ pub fn compare(name: &str, wanted: &Wanted, setting: &Setting) -> Verdict {
 }
 
 /// Whether a word means the same to the server: `true`, `yes` and `1` are `on`.
-fn same_word(wanted: &str, setting: &Setting) -> bool {
+fn same_word(name: &str, wanted: &str, setting: &Setting) -> bool {
     let switch = |text: &str| match text.to_ascii_lowercase().as_str() {
         "on" | "true" | "yes" | "1" | "t" | "y" => Some(true),
         "off" | "false" | "no" | "0" | "f" | "n" => Some(false),
         _ => None,
     };
+    let same_switch = switch(wanted).is_some() && switch(wanted) == switch(&setting.value);
     match setting.vartype.as_str() {
-        "bool" => switch(wanted).is_some() && switch(wanted) == switch(&setting.value),
-        "enum" => wanted.eq_ignore_ascii_case(&setting.value),
+        "bool" => same_switch,
+        // `on` is another name of pglz to the server, which shows the latter.
+        "enum" if name == "wal_compression" && setting.value == "pglz" => {
+            switch(wanted) == Some(true) || wanted.eq_ignore_ascii_case("pglz")
+        }
+        "enum" => same_switch || wanted.eq_ignore_ascii_case(&setting.value),
+        _ if QUOTED_LISTS.contains(&name) => names(wanted) == names(&setting.value),
         _ => wanted == setting.value,
     }
 }
@@ -171,6 +220,10 @@ pub fn check(policy: &ClusterPolicy, seen: &Observed) -> Vec<Item> {
 
 fn one(name: &str, configured: &str, seen: &Observed) -> Item {
     let Some(setting) = seen.settings.get(name) else {
+        if !seen.sees_all_settings {
+            return Item::unknown(&SETTINGS, "is hidden from this login, or not there")
+                .remedy("As a superuser: GRANT pg_read_all_settings to this login.");
+        }
         return Item::fail(
             &SETTINGS,
             format!("this server has no setting {name}"),
@@ -190,6 +243,9 @@ fn one(name: &str, configured: &str, seen: &Observed) -> Item {
             ),
         );
     }
+    if setting.own {
+        return Item::unknown(&SETTINGS, only_here(&setting.shown())).remedy(undo_own(name, seen));
+    }
     let verdict = compare(name, &wanted, setting);
     let relation = match rule(name) {
         Rule::AtLeast => "at least ",
@@ -208,16 +264,53 @@ fn one(name: &str, configured: &str, seen: &Observed) -> Item {
     if verdict == Verdict::Pass {
         return Item::pass(&SETTINGS, detail);
     }
-    Item::new(&SETTINGS, verdict, detail).remedy(alter(name, &wanted.text, setting))
+    Item::new(&SETTINGS, verdict, detail).remedy(mend(name, &wanted.text, setting, seen))
+}
+
+/// What is said of a value that this login alone has.
+pub fn only_here(value: &str) -> String {
+    format!(
+        "is {value} for this login alone (ALTER ROLE ... SET, or the connection string): what others have cannot be seen"
+    )
+}
+
+/// What lets the server's own value be seen.
+pub fn undo_own(name: &str, seen: &Observed) -> String {
+    let sql = Sql::new("ALTER ROLE ")
+        .ident(&seen.server.user)
+        .text(" RESET ")
+        .ident(name);
+    format!("Run this as another login, or take it back: {sql}; and no options in the connection string or PGOPTIONS.")
+}
+
+/// What sets it, once nothing stands above it.
+pub fn mend(name: &str, value: &str, setting: &Setting, seen: &Observed) -> String {
+    match setting.source.as_str() {
+        "command line" | "environment variable" => format!(
+            "It comes from the server's {}, which wins over ALTER SYSTEM and every file: change it where the server is started.",
+            setting.source
+        ),
+        "database" => {
+            let sql = Sql::new("ALTER DATABASE ")
+                .ident(&seen.server.database)
+                .text(" RESET ")
+                .ident(name);
+            format!("{sql}; which has set it and wins. Then {}", alter(name, value, setting))
+        }
+        _ => alter(name, value, setting),
+    }
 }
 
 /// What sets it, and what brings it into force.
 pub fn alter(name: &str, value: &str, setting: &Setting) -> String {
-    let sql = Sql::new("ALTER SYSTEM SET ")
-        .ident(name)
-        .text(" = ")
-        .literal(value)
-        .text(";");
+    let sql = Sql::new("ALTER SYSTEM SET ").ident(name).text(" = ");
+    let sql = match names(value) {
+        all if QUOTED_LISTS.contains(&name) && !all.is_empty() => all.iter().enumerate().fold(sql, |sql, (i, one)| {
+            if i == 0 { sql } else { sql.text(", ") }.literal(one)
+        }),
+        _ => sql.literal(value),
+    };
+    let sql = sql.text(";");
     if setting.context == "postmaster" {
         format!("{sql} then restart the server")
     } else {
@@ -240,6 +333,16 @@ mod tests {
         ("wal_level", "replica", None, "enum"),
         ("random_page_cost", "1.1", None, "real"),
         ("max_wal_size", "1024", Some("MB"), "integer"),
+        ("max_slot_wal_keep_size", "-1", Some("MB"), "integer"),
+        ("wal_compression", "pglz", None, "enum"),
+        ("huge_pages", "on", None, "enum"),
+        (
+            "shared_preload_libraries",
+            "auto_explain, pg_stat_statements",
+            None,
+            "string",
+        ),
+        ("temp_tablespaces", "a, \"B\"", None, "string"),
     ];
 
     fn verdict(name: &str, configured: &str, memory: Option<u64>) -> (Verdict, String) {
@@ -271,12 +374,65 @@ mod tests {
             ("wal_level", "logical", Fail),
             ("random_page_cost", "1.1", Pass),
             ("random_page_cost", "1.2", Fail),
+            ("max_slot_wal_keep_size", "10GB", Pass),
+            ("max_slot_wal_keep_size", "-1", Pass),
+            ("wal_compression", "on", Pass),
+            ("wal_compression", "pglz", Pass),
+            ("wal_compression", "off", Fail),
+            ("wal_compression", "lz4", Fail),
+            ("huge_pages", "yes", Pass),
+            ("huge_pages", "try", Fail),
+            ("shared_preload_libraries", "pg_stat_statements", Pass),
+            ("shared_preload_libraries", "pg_stat_statements,auto_explain", Pass),
+            ("shared_preload_libraries", "pg_stat_statements, timescaledb", Fail),
+            ("temp_tablespaces", "a,B", Pass),
+            ("temp_tablespaces", "B, a", Fail),
             ("max_connections", "many", Fail),
             ("shared_buffers", "1s", Fail),
             ("shared_bufers", "1GB", Fail),
         ] {
             assert_eq!(verdict(name, configured, None).0, expected, "{name} = {configured}");
         }
+    }
+
+    #[test]
+    fn a_list_of_libraries_stays_a_list_and_loses_none() {
+        let seen = observed(SETTINGS_SEEN);
+        // As one string it would be one library, with which the server would not start again.
+        assert_eq!(
+            one("shared_preload_libraries", "timescaledb, pg_stat_statements", &seen)
+                .remedy
+                .as_deref(),
+            Some(
+                "ALTER SYSTEM SET \"shared_preload_libraries\" = 'auto_explain', 'pg_stat_statements', 'timescaledb'; then restart the server"
+            )
+        );
+    }
+
+    #[test]
+    fn what_stands_above_the_files_is_told() {
+        let mut seen = observed(SETTINGS_SEEN);
+        let mut from = |source: &str, own: bool| {
+            let setting = seen.settings.get_mut("work_mem").expect("there");
+            (setting.source, setting.own) = (source.to_owned(), own);
+            let item = one("work_mem", "256MB", &seen);
+            (item.status, item.remedy.unwrap_or_default())
+        };
+        let (status, remedy) = from("database", false);
+        assert_eq!(status, Verdict::Fail);
+        assert!(
+            remedy.starts_with("ALTER DATABASE \"d\" RESET \"work_mem\"; "),
+            "{remedy}"
+        );
+        assert!(from("command line", false).1.contains("where the server is started"));
+        // What this login has, tenants do not.
+        let (status, remedy) = from("user", true);
+        assert_eq!(status, Verdict::Unknown);
+        assert!(remedy.contains("ALTER ROLE \"u\" RESET \"work_mem\""), "{remedy}");
+        seen.settings.remove("jit");
+        assert_eq!(one("jit", "on", &seen).status, Verdict::Fail);
+        seen.sees_all_settings = false;
+        assert_eq!(one("jit", "on", &seen).status, Verdict::Unknown);
     }
 
     #[test]

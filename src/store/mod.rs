@@ -156,6 +156,14 @@ pub async fn open_as(url: &str, options: &WriteOptions, access: &Access) -> Resu
     }
 }
 
+/// Refuses a URL that names no store, or that has a password in it; repeats neither.
+///
+/// # Errors
+/// Kind `usage`.
+pub fn check_url(url: &str) -> Result<()> {
+    Location::parse(url).map(drop)
+}
+
 /// What the URL of a store names.
 #[derive(Debug, PartialEq, Eq)]
 enum Location {

@@ -324,3 +324,138 @@ fn the_checklist_tells_what_it_has_and_takes_no_nonsense() {
         "{junit}"
     );
 }
+
+/// What an item advises.
+fn advice<'a>(json: &'a Value, object: &str) -> &'a str {
+    let items = json["checks"].as_array().unwrap();
+    let item = items.iter().find(|item| item["object"] == object).unwrap();
+    item["remedy"].as_str().unwrap_or_default()
+}
+
+#[test]
+fn a_list_of_libraries_is_advised_as_the_server_takes_it() {
+    let cluster = own(&["shared_preload_libraries = 'auto_explain'"]);
+    let db = Db::on(&cluster);
+    configure(
+        &db,
+        "cluster: {settings: {shared_preload_libraries: 'pg_stat_statements, auth_delay', log_line_prefix: '%m \\p'}}\n",
+    );
+    let json = preflight(&db, "settings", &[]);
+    has(&json, "settings", "FAIL shared_preload_libraries", "is auto_explain");
+    let (set, _) = advice(&json, "shared_preload_libraries").split_once("; ").unwrap();
+    db.sql(set);
+    cluster.stop().unwrap();
+    cluster.restart().unwrap();
+    assert_eq!(
+        db.value("SHOW shared_preload_libraries"),
+        "auto_explain, pg_stat_statements, auth_delay"
+    );
+    let json = preflight(&db, "settings", &[]);
+    has(&json, "settings", "PASS shared_preload_libraries", "auth_delay");
+    // A backslash is one in the file, too.
+    let fragment = db
+        .run(&["validate", "--preflight", "--print-config"])
+        .success()
+        .stdout();
+    cluster.write("tenantctl.conf", &fragment).unwrap();
+    cluster
+        .append("postgresql.conf", "include_if_exists = 'tenantctl.conf'\n")
+        .unwrap();
+    db.sql("SELECT pg_reload_conf()");
+    wait_for("the fragment to be read", || {
+        db.value("SHOW log_line_prefix") == "%m \\p"
+    });
+}
+
+#[test]
+fn what_the_login_alone_has_or_cannot_see_is_not_taken_for_the_server() {
+    let cluster = own(&["shared_preload_libraries = 'pg_stat_statements'", "work_mem = 4MB"]);
+    let db = Db::on(&cluster);
+    db.run(&["init"]).success();
+    db.sql("CREATE EXTENSION pg_stat_statements");
+    configure(
+        &db,
+        "cluster: {settings: {work_mem: 60MB, shared_preload_libraries: pg_stat_statements}}\n",
+    );
+    let checks = "settings,durability,monitoring";
+    let memory = ["--memory", "64GB"];
+    has(&preflight(&db, checks, &memory), "settings", "FAIL work_mem", "is 4MB");
+    db.sql("ALTER ROLE postgres SET work_mem = '60MB'");
+    db.sql("ALTER ROLE postgres SET synchronous_commit = 'on'");
+    let json = preflight(&db, checks, &memory);
+    has(&json, "settings", "UNKNOWN work_mem", "is 60MB for this login alone");
+    has(
+        &json,
+        "durability",
+        "UNKNOWN synchronous_commit",
+        "for this login alone",
+    );
+    db.sql("ALTER ROLE postgres RESET ALL");
+    let args = [
+        &["-o", "json", "validate", "--preflight", "--check", "settings"][..],
+        &memory,
+    ]
+    .concat();
+    let json = judged(db.command(&args).env("PGOPTIONS", "-c work_mem=60MB").finish());
+    has(&json, "settings", "UNKNOWN work_mem", "for this login alone");
+    // What the database has, tenants have; and there it is to be taken away.
+    db.sql(&format!("ALTER DATABASE \"{}\" SET work_mem = '1MB'", db.name));
+    let json = preflight(&db, checks, &memory);
+    has(&json, "settings", "FAIL work_mem", "is 1MB");
+    assert!(advice(&json, "work_mem").starts_with("ALTER DATABASE"), "{json:#}");
+
+    // The list of libraries is hidden from those who are no superuser.
+    db.sql("CREATE ROLE preflight_dba LOGIN");
+    db.sql("GRANT tenantctl_owner TO preflight_dba");
+    let args = ["-o", "json", "validate", "--preflight", "--check", checks];
+    let as_dba = || {
+        judged(
+            db.command(&args)
+                .env("DATABASE_URL", &cluster.url("preflight_dba", &db.name))
+                .finish(),
+        )
+    };
+    let json = as_dba();
+    passes(&json, "monitoring");
+    has(
+        &json,
+        "settings",
+        "UNKNOWN shared_preload_libraries",
+        "is hidden from this login",
+    );
+    db.sql("GRANT pg_read_all_settings TO preflight_dba");
+    has(
+        &as_dba(),
+        "settings",
+        "PASS shared_preload_libraries",
+        "pg_stat_statements",
+    );
+}
+
+#[test]
+fn nothing_is_said_of_tenants_that_cannot_be_read_and_no_secret_is_repeated() {
+    let db = Db::new();
+    db.run(&["init"]).success();
+    db.provision(&["acme"]);
+    db.sql("DELETE FROM tenantctl.migrations WHERE version = (SELECT max(version) FROM tenantctl.migrations)");
+    let of_tenants = "cache_memory,chunks,backup_space,restore_drill,locks,connections";
+    let json = preflight(&db, &format!("registry,{of_tenants}"), &["--store", "file:///nowhere"]);
+    has(&json, "registry", "FAIL", "version");
+    for check in of_tenants.split(',') {
+        has(&json, check, "UNKNOWN", "nothing is known of tenants");
+    }
+    let run = checklist(
+        &db,
+        "--preflight",
+        "store,store_encryption,backup_space",
+        &["--store", "s3://AKIA:sEcrEt@bucket/x"],
+    );
+    assert!(
+        !run.stdout().contains("sEcrEt") && !run.stderr().contains("sEcrEt"),
+        "{}",
+        run.stdout()
+    );
+    let json = judged(run);
+    has(&json, "store", "FAIL", "holds a user or password");
+    has(&json, "store_encryption", "UNKNOWN", "holds a user or password");
+}
