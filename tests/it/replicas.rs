@@ -366,7 +366,7 @@ fn nothing_is_written_while_two_servers_are_the_primary() {
         db.name
     );
     with(&names, &["provision", "twice"]).success();
-    level(&trio.url(&trio.primary), &trio.url(&trio.one));
+    wait_for("the standby to have both", || tenants(&trio.one) == "2");
 
     // The old primary is not dead.
     trio.promote();
