@@ -15,6 +15,7 @@ const ROLE_COMMENT: &str = "scratch role of tenantctl bench";
 /// A scratch database. [`Scratch::remove`] drops it with all roles made in it.
 pub struct Scratch {
     admin: Session,
+    outside: Connector,
     name: String,
     owner_was_there: bool,
     /// Stays connected, so that a run that begins meanwhile does not take the database for a leftover.
@@ -61,6 +62,7 @@ impl Scratch {
             let _ = admin.batch(&Sql::new("DROP DATABASE ").ident(&name), doing).await;
             return Err(error);
         }
+        let outside = connector.clone();
         let mut info = connector.info().clone();
         info.dbname.clone_from(&name);
         let connector = connector.with_info(info);
@@ -68,6 +70,7 @@ impl Scratch {
             Ok(held) => Ok(Self {
                 connector,
                 admin,
+                outside,
                 name,
                 owner_was_there,
                 held,
@@ -103,8 +106,12 @@ impl Scratch {
     ///
     /// # Errors
     /// When the server refuses; the database's name is in the error, and the next run tries again.
-    pub async fn remove(self) -> Result<()> {
+    pub async fn remove(mut self) -> Result<()> {
         drop(self.held);
+        // What ended the suite may have ended this session, too.
+        if self.admin.is_closed() {
+            self.admin = self.outside.connect().await?;
+        }
         remove(&self.admin, &self.name).await?;
         if !self.owner_was_there {
             // They may be in use by another database by now; then they stay.

@@ -262,6 +262,27 @@ fn a_cluster_with_tenants_is_left_in_peace_unless_it_must_not_be() {
 }
 
 #[test]
+fn a_run_that_loses_all_its_sessions_still_leaves_nothing() {
+    let own = own();
+    let db = Db::on(&own);
+    let mut child = db
+        .command(&["bench", "provisioning", "--count", "5000"])
+        .command
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for("the bench to make tenants", || {
+        db.value("SELECT count(*) > 20 FROM pg_roles WHERE rolname ~ '^tenant_[0-9a-f]{12}_user$'") == "t"
+    });
+    db.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'tenantctl%'");
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    assert_eq!(
+        db.value("SELECT (SELECT count(*) FROM pg_database WHERE datname LIKE 'tenantctl%') + (SELECT count(*) FROM pg_roles WHERE rolname ~ '^tenant')"),
+        "0"
+    );
+}
+
+#[test]
 fn roles_of_a_run_that_was_killed_after_its_database_went_are_removed() {
     let own = own();
     let db = Db::on(&own);
