@@ -11,5 +11,6 @@ SELECT (SELECT c.system_identifier::text FROM pg_catalog.pg_control_system() c) 
     (SELECT d.datname::text FROM pg_catalog.pg_database d ORDER BY pg_catalog.age(d.datfrozenxid) DESC LIMIT 1) AS oldest_database,
     -- What pg_dump locks: every table that is not the system's, chunks and partitions among them.
     (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384) AS tables,
+    (SELECT d.datconnlimit FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) AS database_limit,
     pg_catalog.pg_has_role('pg_read_all_settings', 'USAGE') AS sees_all_settings,
     EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = 'tenantctl') AS has_registry

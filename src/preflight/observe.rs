@@ -93,6 +93,8 @@ pub struct Observed {
     pub timescaledb_installed: Option<String>,
     /// Whether pg_stat_statements is on the server's disk.
     pub statements_available: bool,
+    /// CONNECTION LIMIT of this database; none if it has none.
+    pub database_limit: Option<u64>,
     /// The age of the oldest transaction id in any database.
     pub oldest_xid_age: i64,
     /// That database.
@@ -148,6 +150,7 @@ impl Observed {
             timescaledb_available: column(&row, "timescaledb_available")?,
             timescaledb_installed: column(&row, "timescaledb_installed")?,
             statements_available: column(&row, "statements_available")?,
+            database_limit: u64::try_from(column::<i32>(&row, "database_limit")?).ok(),
             oldest_xid_age: i64::from(column::<i32>(&row, "oldest_xid_age")?),
             oldest_database: column(&row, "oldest_database")?,
             tables: column::<i64>(&row, "tables")?.unsigned_abs(),
@@ -210,8 +213,14 @@ impl Observed {
         }
     }
 
-    /// Connections that are not reserved for superusers and the like.
+    /// Connections that are not reserved for superusers and the like, or as many of them as the database lets in.
     pub fn usable_connections(&self) -> u64 {
+        let all = self.unreserved_connections();
+        self.database_limit.map_or(all, |limit| limit.min(all))
+    }
+
+    /// Connections of the whole server that are not reserved.
+    pub fn unreserved_connections(&self) -> u64 {
         let reserved = self.number("superuser_reserved_connections") + self.number("reserved_connections");
         self.number("max_connections").saturating_sub(reserved)
     }
@@ -271,6 +280,7 @@ pub(super) mod tests {
             timescaledb_available: None,
             timescaledb_installed: None,
             statements_available: false,
+            database_limit: None,
             oldest_xid_age: 0,
             oldest_database: "d".into(),
             tables: 0,

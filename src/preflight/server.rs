@@ -408,7 +408,10 @@ pub fn monitoring(seen: &Observed) -> Item {
 pub fn connections(config: &Config, seen: &Observed) -> Vec<Item> {
     let usable = seen.usable_connections();
     let max = seen.number("max_connections");
-    let room = format!("{usable} of max_connections = {max} are not reserved");
+    let room = match seen.unreserved_connections() {
+        all if usable < all => format!("the database lets in {usable} (its CONNECTION LIMIT)"),
+        all => format!("{all} of max_connections = {max} are not reserved"),
+    };
     let mut items = Vec::new();
     let pooled = u64::from(config.pgbouncer.max_db_connections);
     if pooled > usable {
@@ -416,10 +419,15 @@ pub fn connections(config: &Config, seen: &Observed) -> Vec<Item> {
             Item::fail(
                 &CONNECTIONS,
                 format!("pgbouncer.max_db_connections is {pooled}; {room}"),
-                format!(
-                    "Lower it below {usable}, or raise max_connections to {} at least.",
-                    pooled + max - usable
-                ),
+                match seen.unreserved_connections() {
+                    all if pooled <= all => {
+                        format!("Lower it below {usable}, or raise the database's CONNECTION LIMIT.")
+                    }
+                    all => format!(
+                        "Lower it below {usable}, or raise max_connections to {} at least.",
+                        pooled + max - all
+                    ),
+                },
             )
             .about("pooler"),
         );
@@ -607,6 +615,14 @@ mod tests {
         let items = connections(&config, &server("503"));
         assert_eq!(worst(&items), Verdict::Fail, "{items:?}");
         assert_eq!(worst(&connections(&config, &server("504"))), Verdict::Pass);
+        let mut limited = server("1000");
+        limited.database_limit = Some(500);
+        let items = connections(&config, &limited);
+        assert_eq!(worst(&items), Verdict::Fail);
+        assert!(
+            items[0].detail.contains("lets in 500 (its CONNECTION LIMIT)"),
+            "{items:?}"
+        );
         let mut seen = server("1000");
         seen.registry = Registry::Ready(Tenants {
             count: 3,

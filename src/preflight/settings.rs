@@ -264,7 +264,13 @@ fn one(name: &str, configured: &str, seen: &Observed) -> Item {
     if verdict == Verdict::Pass {
         return Item::pass(&SETTINGS, detail);
     }
-    Item::new(&SETTINGS, verdict, detail).remedy(mend(name, &wanted.text, setting, seen))
+    let remedy = mend(name, &wanted.text, setting, seen);
+    let unscaled = seen.memory.is_none() && (share(name).is_some() || name == "wal_buffers");
+    Item::new(&SETTINGS, verdict, detail).remedy(if unscaled {
+        format!("Say how much memory the server's machine has (--memory): with more than that it may not start. Then {remedy}")
+    } else {
+        remedy
+    })
 }
 
 /// What is said of a value that this login alone has.
@@ -412,6 +418,7 @@ mod tests {
     #[test]
     fn what_stands_above_the_files_is_told() {
         let mut seen = observed(SETTINGS_SEEN);
+        seen.memory = Some(Memory::told(1 << 40));
         let mut from = |source: &str, own: bool| {
             let setting = seen.settings.get_mut("work_mem").expect("there");
             (setting.source, setting.own) = (source.to_owned(), own);
@@ -453,6 +460,10 @@ mod tests {
         // Of work_mem, 1/512: 16 MiB on 8 GiB, of which the server's 64 MiB are more than twice.
         assert_eq!(verdict("work_mem", "256MB", Some(8 * gib)).0, Verdict::Warn);
         assert_eq!(verdict("max_connections", "1000", Some(8 * gib)).0, Verdict::Fail);
+        // On a machine that nobody knows, what was written for a larger one is no advice to follow blindly.
+        let remedy = |name: &str| one(name, "64GB", &observed(SETTINGS_SEEN)).remedy.unwrap_or_default();
+        assert!(remedy("shared_buffers").starts_with("Say how much memory"));
+        assert!(remedy("max_wal_size").starts_with("ALTER SYSTEM"));
         assert_eq!(verdict("wal_buffers", "16MB", Some(gib / 2)).0, Verdict::Pass);
     }
 }

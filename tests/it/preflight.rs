@@ -405,13 +405,15 @@ fn what_the_login_alone_has_or_cannot_see_is_not_taken_for_the_server() {
     assert!(advice(&json, "work_mem").starts_with("ALTER DATABASE"), "{json:#}");
 
     // The list of libraries is hidden from those who are no superuser.
-    db.sql("CREATE ROLE preflight_dba LOGIN");
-    db.sql("GRANT tenantctl_owner TO preflight_dba");
+    db.sql("CREATE ROLE preflight_dba LOGIN PASSWORD 'dba' IN ROLE tenantctl_owner");
+    db.sql(&format!("GRANT CONNECT ON DATABASE \"{}\" TO preflight_dba", db.name));
     let args = ["-o", "json", "validate", "--preflight", "--check", checks];
+    let url = cluster.url("preflight_dba", &db.name);
     let as_dba = || {
         judged(
             db.command(&args)
-                .env("DATABASE_URL", &cluster.url("preflight_dba", &db.name))
+                .env("DATABASE_URL", &url)
+                .env("PGPASSWORD", "dba")
                 .finish(),
         )
     };
