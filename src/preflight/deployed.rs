@@ -332,7 +332,7 @@ pub async fn backup_verified(session: &Session, tenants: u64) -> Result<Item> {
 /// When the server refuses the query.
 pub async fn baseline(session: &Session) -> Result<Item> {
     let sql = Sql::new(include_str!("../../sql/preflight/baseline.sql"));
-    let remedy = "tenantctl bench --all --record";
+    let remedy = "tenantctl bench --all --record --beside-tenants";
     let Some(row) = session.query_opt(&sql, &[], "look for a baseline").await? else {
         return Ok(Item::fail(&BASELINE, "none was recorded", remedy));
     };

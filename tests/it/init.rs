@@ -46,7 +46,7 @@ fn ten_terminals_at_once_make_one_installation() {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    assert_eq!(db.value("SELECT count(*) FROM tenantctl.migrations"), "4");
+    assert_eq!(db.value("SELECT count(*) FROM tenantctl.migrations"), "5");
     assert_eq!(db.value("SELECT count(*) FROM tenantctl.template_versions"), "1");
     assert_eq!(
         db.value("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'template\\_trading'"),
