@@ -325,6 +325,9 @@ impl Front {
                 self.service.call(request.map(Body::from)).await
             }
             Some(Action::Answer(status, code)) => {
+                // Who is answered while still sending may find the connection broken before it has read the answer.
+                let mut body = request.into_body();
+                while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {}
                 let text = format!("<Error><Code>{code}</Code><Message>as the test wants it</Message></Error>");
                 let mut response = HttpResponse::new(Body::from(text));
                 *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap();
