@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::plan::chunks::{Batch, Claim, HypertableChunks, Range, batch, locks};
 
 /// SQLSTATE of a lock table that is full.
-pub const OUT_OF_LOCKS: &str = "53200";
+const OUT_OF_LOCKS: &str = "53200";
 
 /// What schemas that are going to be dropped have too many of for one transaction.
 pub struct Clearing<'a> {
@@ -94,44 +94,69 @@ impl<'a> Clearing<'a> {
     /// # Errors
     /// What the server refused; kind `interrupted` after an interrupt. What was dropped until then is gone.
     pub async fn run(mut self, session: &Session, interrupt: Option<&Interrupt>, tell: impl Fn(u64)) -> Result<u64> {
-        let mut gone = 0;
-        while let Some(mut table) = self.tables.pop() {
-            while !table.ranges.is_empty() {
-                let mut done = 0;
-                for range in table.batches(self.budget) {
-                    if interrupt.is_some_and(Interrupt::requested) {
-                        return Err(
-                            Error::new(ErrorKind::Interrupted, "interrupted while chunks were dropped")
-                                .with_hint("What is dropped is gone. The same command goes on with the rest."),
-                        );
-                    }
-                    let Some(plan) = self.plan(&table, &range) else {
-                        // Time is counted in a way of its own: what follows may have locks enough for these.
-                        done = table.ranges.len();
-                        break;
-                    };
-                    match apply(session, &plan).await {
-                        Ok(()) => {
-                            done = table
-                                .ranges
-                                .iter()
-                                .position(|r| r.end == range.end)
-                                .map_or(done, |at| at + 1);
-                            gone += range.chunks;
-                            tell(range.chunks);
-                        }
-                        Err(failure) if failure.error.sqlstate() == Some(OUT_OF_LOCKS) && self.budget > table.locks => {
-                            self.budget /= 2;
-                            break;
-                        }
-                        Err(failure) => return Err(explain(failure.error, &table)),
-                    }
-                }
-                table.ranges.drain(..done);
-            }
+        let (mut budget, mut gone) = (self.budget, 0);
+        let go_on = || match interrupt.is_some_and(Interrupt::requested) {
+            false => Ok(()),
+            true => Err(
+                Error::new(ErrorKind::Interrupted, "interrupted while chunks were dropped")
+                    .with_hint("What is dropped is gone. The same command goes on with the rest."),
+            ),
+        };
+        while let Some(table) = self.tables.pop() {
+            gone += drain(
+                session,
+                &table,
+                &mut budget,
+                go_on,
+                |range| self.plan(&table, range),
+                &tell,
+            )
+            .await
+            .map_err(|error| explain(error, &table))?;
         }
         Ok(gone)
     }
+}
+
+/// Drops the ranges of one hypertable batch by batch, each by its plan; how many chunks are gone. Where there are too few locks
+/// left, the budget is halved and it goes on. A range without a plan ends it: what follows may have locks enough for the rest.
+///
+/// # Errors
+/// What the server refused, or what `go_on` says between two batches.
+pub async fn drain(
+    session: &Session,
+    table: &HypertableChunks,
+    budget: &mut u64,
+    go_on: impl Fn() -> Result<()>,
+    plan: impl Fn(&Range) -> Option<Plan>,
+    tell: impl Fn(u64),
+) -> Result<u64> {
+    let mut table = table.clone();
+    let mut gone = 0;
+    while !table.ranges.is_empty() {
+        let mut done = 0;
+        for range in table.batches(*budget) {
+            go_on()?;
+            let Some(plan) = plan(&range) else {
+                return Ok(gone);
+            };
+            match apply(session, &plan).await {
+                Ok(()) => {
+                    let last = table.ranges.iter().position(|r| r.end == range.end);
+                    done = last.map_or(done, |at| at + 1);
+                    gone += range.chunks;
+                    tell(range.chunks);
+                }
+                Err(failure) if failure.error.sqlstate() == Some(OUT_OF_LOCKS) && *budget > table.locks => {
+                    *budget /= 2;
+                    break;
+                }
+                Err(failure) => return Err(failure.error),
+            }
+        }
+        table.ranges.drain(..done);
+    }
+    Ok(gone)
 }
 
 /// What a chunk is kept by.

@@ -8,12 +8,11 @@ use crate::catalog;
 use crate::catalog::chunks::{self, Wanted};
 use crate::catalog::template::Known;
 use crate::catalog::tenants::TenantRow;
-use crate::chunks::{OUT_OF_LOCKS, explain};
+use crate::chunks::{drain, explain};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fleet::Work;
 use crate::interrupt::Interrupt;
-use crate::pg::apply::apply;
 use crate::pg::session::{Connector, Session};
 use crate::plan::chunks::HypertableChunks;
 use crate::plan::retention::{Expired, plan};
@@ -231,36 +230,21 @@ impl Retention {
 
     /// Drops what has expired of one hypertable. Where there are too few locks left, it goes on with smaller batches.
     async fn prune(&self, session: &Session, tenant: &TenantRow, old: &Old) -> Result<u64> {
-        let mut table = old.table.clone();
-        let (mut budget, mut gone) = (self.budget, 0);
-        while !table.ranges.is_empty() {
-            let mut done = 0;
-            for range in table.batches(budget) {
-                if self.interrupt.requested() {
-                    return Err(Error::interrupted());
-                }
-                let Some(plan) = plan(&self.expired(tenant, &table), &range) else {
-                    return Ok(gone);
-                };
-                match apply(session, &plan).await {
-                    Ok(()) => {
-                        done = table
-                            .ranges
-                            .iter()
-                            .position(|r| r.end == range.end)
-                            .map_or(done, |at| at + 1);
-                        gone += range.chunks;
-                    }
-                    Err(failure) if failure.error.sqlstate() == Some(OUT_OF_LOCKS) && budget > table.locks => {
-                        budget /= 2;
-                        break;
-                    }
-                    Err(failure) => return Err(why(failure.error, tenant, &table)),
-                }
-            }
-            table.ranges.drain(..done);
-        }
-        Ok(gone)
+        let go_on = || match self.interrupt.requested() {
+            false => Ok(()),
+            true => Err(Error::interrupted()),
+        };
+        let (expired, mut budget) = (self.expired(tenant, &old.table), self.budget);
+        drain(
+            session,
+            &old.table,
+            &mut budget,
+            go_on,
+            |range| plan(&expired, range),
+            |_| {},
+        )
+        .await
+        .map_err(|error| why(error, tenant, &old.table))
     }
 }
 
