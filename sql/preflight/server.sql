@@ -7,8 +7,6 @@ SELECT (SELECT c.system_identifier::text FROM pg_catalog.pg_control_system() c) 
     (SELECT a.default_version FROM pg_catalog.pg_available_extensions a WHERE a.name = 'timescaledb') AS timescaledb_available,
     (SELECT x.extversion FROM pg_catalog.pg_extension x WHERE x.extname = 'timescaledb') AS timescaledb_installed,
     EXISTS (SELECT FROM pg_catalog.pg_available_extensions a WHERE a.name = 'pg_stat_statements') AS statements_available,
-    (SELECT pg_catalog.max(pg_catalog.age(d.datfrozenxid)) FROM pg_catalog.pg_database d) AS oldest_xid_age,
-    (SELECT d.datname::text FROM pg_catalog.pg_database d ORDER BY pg_catalog.age(d.datfrozenxid) DESC LIMIT 1) AS oldest_database,
     -- What pg_dump locks: every table that is not the system's, chunks and partitions among them.
     (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384) AS tables,
     (SELECT d.datconnlimit FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) AS database_limit,

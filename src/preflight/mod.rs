@@ -19,6 +19,7 @@ pub mod server;
 pub mod settings;
 pub mod storage;
 pub mod units;
+pub mod wraparound;
 
 use std::fmt;
 

@@ -95,10 +95,6 @@ pub struct Observed {
     pub statements_available: bool,
     /// CONNECTION LIMIT of this database; none if it has none.
     pub database_limit: Option<u64>,
-    /// The age of the oldest transaction id in any database.
-    pub oldest_xid_age: i64,
-    /// That database.
-    pub oldest_database: String,
     /// Tables of this database, chunks and partitions among them, the system's left out.
     pub tables: u64,
     /// The registry.
@@ -151,8 +147,6 @@ impl Observed {
             timescaledb_installed: column(&row, "timescaledb_installed")?,
             statements_available: column(&row, "statements_available")?,
             database_limit: u64::try_from(column::<i32>(&row, "database_limit")?).ok(),
-            oldest_xid_age: i64::from(column::<i32>(&row, "oldest_xid_age")?),
-            oldest_database: column(&row, "oldest_database")?,
             tables: column::<i64>(&row, "tables")?.unsigned_abs(),
             registry,
             memory: match memory {
@@ -281,8 +275,6 @@ pub(super) mod tests {
             timescaledb_installed: None,
             statements_available: false,
             database_limit: None,
-            oldest_xid_age: 0,
-            oldest_database: "d".into(),
             tables: 0,
             registry: Registry::Absent,
             memory: None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::capacity::{self, Objects};
 use super::checklist::{self, Check};
 use super::observe::Observed;
-use super::{Item, deployed, outside, pooler, server, settings, storage};
+use super::{Item, deployed, outside, pooler, server, settings, storage, wraparound};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
@@ -115,7 +115,7 @@ impl Checklist<'_> {
             "settings" => settings::check(&config.cluster, seen),
             "config_files" => server::config_files(session, seen).await?,
             "durability" => server::durability(seen),
-            "autovacuum" => server::autovacuum(seen),
+            "autovacuum" => wraparound::check(session, seen).await?,
             "exposure" => server::exposure(session, seen).await?,
             "registry" => one(server::registry(seen)),
             "monitoring" => one(server::monitoring(seen)),

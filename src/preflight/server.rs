@@ -1,14 +1,14 @@
 //! The checks of the server itself, judged from what was observed.
 
 use super::checklist::{
-    AUTOVACUUM, CONFIG_FILES, CONNECTIONS, DURABILITY, EXPOSURE, MONITORING, REGISTRY, SERVER_VERSION, TIMESCALEDB,
+    CONFIG_FILES, CONNECTIONS, DURABILITY, EXPOSURE, MONITORING, REGISTRY, SERVER_VERSION, TIMESCALEDB,
 };
 use super::observe::{Observed, Registry};
 use super::{Item, Verdict, settings};
 use crate::catalog;
 use crate::config::{Config, Date};
 use crate::error::Result;
-use crate::figures::{count, grouped};
+use crate::figures::count;
 use crate::pg::session::{Session, column};
 use crate::pg::sql::Sql;
 use crate::tenant::Limit;
@@ -210,7 +210,7 @@ pub async fn config_files(session: &Session, seen: &Observed) -> Result<Vec<Item
 }
 
 /// What switches a setting on, wherever it was switched off.
-fn turn_on(name: &str, seen: &Observed) -> String {
+pub fn turn_on(name: &str, seen: &Observed) -> String {
     match seen.settings.get(name) {
         Some(setting) => settings::mend(name, "on", setting, seen),
         None => String::new(),
@@ -260,38 +260,6 @@ pub fn durability(seen: &Observed) -> Vec<Item> {
             &DURABILITY,
             format!("fsync, full_page_writes and data_checksums are on, synchronous_commit is {commit}"),
         ));
-    }
-    items
-}
-
-/// Transaction ids after which the server takes no more writes, less three million that it keeps.
-const XID_SPACE: i64 = 2_147_483_648;
-
-/// `autovacuum`.
-pub fn autovacuum(seen: &Observed) -> Vec<Item> {
-    let mut items = Vec::new();
-    for name in ["autovacuum", "track_counts"] {
-        if seen.is_off(name) {
-            let detail = "is off: tables bloat, estimates age, and transaction ids run out";
-            items.push(Item::fail(&AUTOVACUUM, detail, turn_on(name, seen)).about(name));
-        }
-    }
-    let (age, database) = (seen.oldest_xid_age, &seen.oldest_database);
-    let limit = i64::try_from(seen.number("autovacuum_freeze_max_age")).unwrap_or(i64::MAX);
-    let used = format!(
-        "database {database} is {} transactions old, {:.0} % of what there are",
-        grouped(age as f64),
-        age as f64 * 100.0 / XID_SPACE as f64
-    );
-    let remedy = format!(
-        "Look for long transactions, replication slots and prepared transactions that hold it back, then run VACUUM (FREEZE) in {database}."
-    );
-    if age > XID_SPACE / 2 {
-        items.push(Item::fail(&AUTOVACUUM, used, remedy).about("transaction ids"));
-    } else if limit > 0 && age > limit {
-        items.push(Item::warn(&AUTOVACUUM, used, remedy).about("transaction ids"));
-    } else if items.is_empty() {
-        items.push(Item::pass(&AUTOVACUUM, format!("autovacuum is on; {used}")));
     }
     items
 }
@@ -562,15 +530,12 @@ mod tests {
     }
 
     #[test]
-    fn durability_and_autovacuum_in_every_state() {
+    fn durability_in_every_state() {
         let on = [
             ("fsync", "on", None, "bool"),
             ("full_page_writes", "on", None, "bool"),
             ("synchronous_commit", "on", None, "enum"),
             ("data_checksums", "on", None, "bool"),
-            ("autovacuum", "on", None, "bool"),
-            ("track_counts", "on", None, "bool"),
-            ("autovacuum_freeze_max_age", "200000000", None, "integer"),
         ];
         let with = |name: &str| {
             let changed = on.map(|s| if s.0 == name { (s.0, "off", s.2, s.3) } else { s });
@@ -585,19 +550,6 @@ mod tests {
         ] {
             let items = durability(&with(name));
             assert_eq!((worst(&items), items[0].object.as_deref()), (expected, Some(name)));
-        }
-        assert_eq!(worst(&autovacuum(&observed(&on))), Verdict::Pass);
-        for name in ["autovacuum", "track_counts"] {
-            assert_eq!(worst(&autovacuum(&with(name))), Verdict::Fail, "{name}");
-        }
-        for (age, expected) in [
-            (200_000_000, Verdict::Pass),
-            (200_000_001, Verdict::Warn),
-            (1_100_000_000, Verdict::Fail),
-        ] {
-            let mut seen = observed(&on);
-            seen.oldest_xid_age = age;
-            assert_eq!(worst(&autovacuum(&seen)), expected, "{age}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The deployment checklist, against servers on which each of its items holds, and on which it does not.
 
+mod age;
 mod capacity;
 mod deployed;
 mod outside;
@@ -82,6 +83,27 @@ fn passes(json: &Value, check: &str) {
     );
 }
 
+/// A check is worth what it has been seen to find: each must be seen to give each of the verdicts that it says it gives.
+#[test]
+fn each_check_is_seen_to_fail() {
+    let tests = [
+        include_str!("preflight.rs"),
+        include_str!("preflight/age.rs"),
+        include_str!("preflight/capacity.rs"),
+        include_str!("preflight/deployed.rs"),
+        include_str!("preflight/outside.rs"),
+    ];
+    let words: Vec<&str> = tests.iter().flat_map(|text| text.split_whitespace()).collect();
+    let words = words.join(" ");
+    for check in tenantctl::preflight::checklist::ALL {
+        for verdict in ["WARN", "FAIL"] {
+            let says = check.explain.contains(&format!("{verdict}: "));
+            let seen = words.contains(&format!("\"{}\", \"{verdict}", check.id));
+            assert!(seen || !says, "no test has {} give {verdict}", check.id);
+        }
+    }
+}
+
 fn configure(db: &Db, yaml: &str) {
     std::fs::write(db.dir.join("tenant_templates.yaml"), yaml).unwrap();
 }
@@ -118,6 +140,7 @@ fn settings_are_compared_scaled_and_written_down() {
     has(&json, "durability", "FAIL fsync", "is off");
     has(&json, "durability", "FAIL full_page_writes", "is off");
     has(&json, "durability", "WARN synchronous_commit", "is off");
+    has(&json, "durability", "WARN data_checksums", "are off");
     has(&json, "autovacuum", "FAIL autovacuum", "is off");
     passes(&json, "config_files");
     // What is advised is what the server takes.
@@ -228,6 +251,7 @@ fn the_server_itself_is_looked_at() {
     // One tenant alone can take them all; the pooler can, too.
     db.sql("ALTER SYSTEM SET max_connections = 100; ");
     db.sql("ALTER SYSTEM SET lo_compat_privileges = on");
+    db.sql("ALTER SYSTEM SET row_security = off");
     db.sql("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'");
     let hba = "host all all 0.0.0.0/0 trust\nlocal all,replication postgres trust\nlocal all all scram-sha-256\n";
     cluster.write("pg_hba.conf", hba).unwrap();
@@ -238,6 +262,7 @@ fn the_server_itself_is_looked_at() {
     has(&json, "connections", "FAIL one tenant", "a limit of 120");
     has(&json, "connections", "FAIL pooler", "max_db_connections is 100");
     has(&json, "exposure", "FAIL setting lo_compat_privileges", "is on");
+    has(&json, "exposure", "WARN setting row_security", "is off");
     has(&json, "exposure", "FAIL line of pg_hba.conf", "trust");
     passes(&json, "monitoring");
 

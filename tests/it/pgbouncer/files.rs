@@ -232,7 +232,7 @@ fn a_running_pgbouncer_reloads_what_was_written() {
     // Whoever may not is refused, with what to do.
     PgBouncer::configure(&db, &cluster, pooler.port, "", "", "");
     let mut command = db.command(&["pgbouncer", "--out", path, "--reload"]);
-    let wrong = pooler.console().replace("ops:console", "ops:wrong");
+    let wrong = pooler.console().replace("ops:s3cret", "ops:wrong");
     command.command.env("TENANTCTL_PGBOUNCER_URL", &wrong);
     let run = command
         .finish()

@@ -53,6 +53,21 @@ fn too_few_locks_are_told_and_the_advice_suffices() {
     db.sql(statement);
     restarted(&cluster);
     passes(&preflight(&db, "locks", &[]), "locks");
+
+    // A dump of everything that fits only just, and one that does not.
+    db.sql("DO $$ BEGIN FOR i IN 1..400 LOOP EXECUTE format('CREATE TABLE t%s ()', i); END LOOP; END $$");
+    let tables: u32 = db
+        .value("SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND oid >= 16384")
+        .parse()
+        .unwrap();
+    let dump_with = |locks: u32| {
+        db.sql(&format!("ALTER SYSTEM SET max_locks_per_transaction = {locks}"));
+        restarted(&cluster);
+        preflight(&db, "locks", &[])
+    };
+    let said = format!("lock {tables} tables");
+    has(&dump_with(tables / 20 + 2), "locks", "WARN pg_dump", &said);
+    has(&dump_with(tables / 20 - 2), "locks", "FAIL pg_dump", &said);
 }
 
 #[test]

@@ -57,6 +57,12 @@ fn a_fleet_that_is_served_passes_and_each_defect_is_told() {
         !isolation[0].starts_with("FAIL") && isolation[0].contains("0 critical, 0 high"),
         "{isolation:?}"
     );
+    let setting = |what: &str| db.sql(&format!("ALTER DATABASE \"{}\" {what}", db.name));
+    setting("SET password_encryption = 'md5'");
+    let weaker = post_deploy(&db, "isolation");
+    has(&weaker, "isolation", "WARN", "0 critical, 0 high");
+    assert_ne!(super::of(&weaker, "isolation"), isolation);
+    setting("RESET password_encryption");
     assert_eq!(db.counts(), before, "the trial has left something");
     assert_eq!(
         webhook.told(),

@@ -1,15 +1,12 @@
 //! Replicas, the store, the receiver of alerts, the cache, the pooler.
 
-use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-
 use tenantctl::cluster::Cluster;
 
 use super::{configure, has, of, own, passes, preflight};
+use crate::support::pgbouncer::PgBouncer;
 use crate::support::redis::Redis;
 use crate::support::webhook::{Answer, Webhook};
-use crate::support::{Db, cluster, free_port, loud, wait_for};
+use crate::support::{Db, cluster, free_port, wait_for};
 
 fn socket(of: &Cluster) -> String {
     format!(
@@ -160,6 +157,21 @@ fn the_store_is_written_to_and_measured() {
     db.sql("UPDATE pg_class SET relpages = 2000000000 WHERE relname IN ('trades', 'positions', 'portfolios')");
     db.sql("UPDATE tenantctl.backups SET raw_bytes = 1000, stored_bytes = 1000");
     has(&preflight(&db, checks, &store), "backup_space", "FAIL", "are free");
+    // Half of what is free.
+    let df = std::process::Command::new("df")
+        .args(["-P", "-k"])
+        .arg(&folder)
+        .output()
+        .unwrap();
+    let table = String::from_utf8(df.stdout).unwrap();
+    let line = table.lines().nth(1).unwrap();
+    let free: u64 = line.split_whitespace().nth(3).unwrap().parse().unwrap();
+    db.sql("UPDATE pg_class SET relpages = 0 WHERE relname IN ('positions', 'portfolios')");
+    db.sql(&format!(
+        "UPDATE pg_class SET relpages = {} WHERE relname = 'trades'",
+        free / 16
+    ));
+    has(&preflight(&db, checks, &store), "backup_space", "WARN", "are free");
 }
 
 #[test]
@@ -225,74 +237,17 @@ fn the_cache_takes_a_key() {
     has(&ask(&redis.url()), "redis", "FAIL", "cannot connect");
 }
 
-/// A running PgBouncer; it ends with the test.
-struct PgBouncer(Child);
-
-impl Drop for PgBouncer {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn the_pooler_runs_as_configured() {
-    let program = ["pgbouncer", "/usr/sbin/pgbouncer"].into_iter().find(|program| {
-        Command::new(program)
-            .arg("--version")
-            .stdout(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-    });
-    let Some(program) = program else {
-        loud("SKIPPED preflight::outside::the_pooler_runs_as_configured: needs pgbouncer");
-        return;
-    };
     let primary = own(&["fsync = off", "max_connections = 150"]);
     let db = Db::on(&primary);
-    let (port, dir) = (free_port(), db.dir.join("pb"));
-    let policy = |keys: &str, name: &str| {
-        let (host, server, pb) = (primary.dir().display(), primary.port(), dir.display());
-        let text = format!(
-            "pgbouncer:\n  database: {{name: {name}, host: '{host}', port: {server}, dbname: {}}}\n{keys}  settings:\n    \
-             listen_port: {port}\n    unix_socket_dir: '{pb}'\n    logfile: {pb}/log\n    pidfile: {pb}/pid\n    admin_users: ops\n",
-            db.name
-        );
-        configure(&db, &text);
-    };
-    policy("", "shop");
     db.run(&["init"]).success();
     db.provision(&["a"]);
-    std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("userlist.txt"), "\"ops\" \"s3cret\"\n").unwrap();
-    let root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
-    let ids = passwd.lines().find(|line| line.starts_with("postgres:")).map(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        (fields[2].parse::<u32>().unwrap(), fields[3].parse::<u32>().unwrap())
-    });
-    let ids = ids.filter(|_| root);
-    if let Some((uid, gid)) = ids {
-        chown(&dir, Some(uid), Some(gid)).unwrap();
-        chown(dir.join("userlist.txt"), Some(uid), Some(gid)).unwrap();
-    }
-    db.run(&["pgbouncer", "--setup", "--out", dir.to_str().unwrap()])
-        .success();
-    let mut command = Command::new(program);
-    command
-        .arg(dir.join("pgbouncer.ini"))
-        .current_dir("/")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    if let Some((uid, gid)) = ids {
-        command.uid(uid).gid(gid);
-    }
-    let pooler = PgBouncer(command.spawn().unwrap());
-    wait_for("PgBouncer", || {
-        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-    });
-
-    let console = format!("postgresql://ops:s3cret@127.0.0.1:{port}/pgbouncer?sslmode=disable");
+    let Some(pooler) = PgBouncer::start(&db, &primary, "", "", "") else {
+        return;
+    };
+    let policy = |keys: &str| PgBouncer::configure(&db, &primary, pooler.port, keys, "", "");
+    let console = pooler.console();
     let ask = || {
         let run = db
             .command(&["-o", "json", "validate", "--preflight", "--check", "pooler"])
@@ -307,16 +262,19 @@ fn the_pooler_runs_as_configured() {
     assert!(!items.iter().any(|item| item.starts_with("FAIL")), "{items:#?}");
     assert!(!items.iter().any(|item| item.contains("configured is")), "{items:#?}");
     // Configured otherwise since, another database, more than the server has.
-    policy("  max_client_conn: 77\n", "shop");
+    policy("  max_client_conn: 77\n");
     has(&ask(), "pooler", "WARN max_client_conn", "configured is 77");
-    policy("", "store");
+    policy("");
+    let file = db.dir.join("tenant_templates.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    configure(&db, &text.replace("{name: shop,", "{name: store,"));
     has(
         &ask(),
         "pooler",
         "FAIL database store",
         "no database store; it has shop",
     );
-    policy("", "shop");
+    policy("");
     db.sql("ALTER SYSTEM SET max_connections = 50");
     primary.stop().unwrap();
     primary.restart().unwrap();

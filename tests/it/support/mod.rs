@@ -385,3 +385,12 @@ FROM pg_roles WHERE rolname = '{schema}_user'"
 pub fn loud(text: &str) {
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
 }
+
+/// The user and group that a server runs as where the tests run as root, which servers refuse.
+pub fn server_account() -> Option<(u32, u32)> {
+    let root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
+    let users = std::fs::read_to_string("/etc/passwd").unwrap();
+    let line = users.lines().find(|line| line.starts_with("postgres:"))?;
+    let fields: Vec<&str> = line.split(':').collect();
+    root.then(|| (fields[2].parse().unwrap(), fields[3].parse().unwrap()))
+}

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tenantctl::cluster::Cluster;
 
-use super::{Db, Made, free_port, loud, wait_for};
+use super::{Db, Made, free_port, loud, server_account, wait_for};
 
 /// A running PgBouncer; it ends with the test.
 pub struct PgBouncer {
@@ -32,15 +32,6 @@ fn program() -> Option<&'static str> {
     found
 }
 
-/// The user that PgBouncer runs as where the tests run as root, which it refuses.
-fn account() -> Option<(u32, u32)> {
-    let root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
-    let users = std::fs::read_to_string("/etc/passwd").unwrap();
-    let line = users.lines().find(|line| line.starts_with("postgres:"))?;
-    let fields: Vec<&str> = line.split(':').collect();
-    root.then(|| (fields[2].parse().unwrap(), fields[3].parse().unwrap()))
-}
-
 impl PgBouncer {
     /// Writes the configuration of the database's folder: these keys of `pgbouncer:`, these of its `settings:` beside those
     /// that a test needs, and whatever follows. Returns the port.
@@ -60,7 +51,7 @@ impl PgBouncer {
     }
 
     /// Sets a lookup up, writes the files and starts a PgBouncer with them; none where there is no PgBouncer, which is said
-    /// loudly. `ops` with the password `console` may use its console.
+    /// loudly. `ops` with the password `s3cret` may use its console.
     pub fn start(db: &Db, cluster: &Cluster, keys: &str, settings: &str, rest: &str) -> Option<Self> {
         let program = program()?;
         let port = free_port();
@@ -72,8 +63,9 @@ impl PgBouncer {
             .append(true)
             .open(dir.join("userlist.txt"))
             .unwrap();
-        list.write_all(b"\"ops\" \"console\"\n").unwrap();
-        let account = account();
+        list.write_all(b"\"ops\" \"s3cret\"\n").unwrap();
+        // Which refuses to run as root.
+        let account = server_account();
         if let Some((uid, gid)) = account {
             chown(&dir, Some(uid), Some(gid)).unwrap();
             chown(dir.join("userlist.txt"), Some(uid), Some(gid)).unwrap();
@@ -114,7 +106,7 @@ impl PgBouncer {
     /// The URL of its console.
     pub fn console(&self) -> String {
         format!(
-            "postgresql://ops:console@127.0.0.1:{}/pgbouncer?sslmode=disable",
+            "postgresql://ops:s3cret@127.0.0.1:{}/pgbouncer?sslmode=disable",
             self.port
         )
     }
