@@ -91,7 +91,7 @@ fn hint(db: &DbError) -> Option<String> {
         }
         "53100" => "The server's disk is full.",
         "53200" => {
-            "The server is out of memory or of lock table entries; raising max_locks_per_transaction may be needed."
+            "The server is out of memory or of lock table entries. `tenantctl validate --preflight --check locks` tells what max_locks_per_transaction should be; more of it takes a restart."
         }
         "53300" => "The server has no connection left. Lower --jobs, or raise max_connections.",
         "57P01" | "57P02" => "The server is being shut down; what was not committed has been rolled back.",

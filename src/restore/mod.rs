@@ -3,6 +3,7 @@
 //! kept for a while.
 
 mod apply;
+mod batches;
 mod drill;
 mod from_store;
 mod kept;

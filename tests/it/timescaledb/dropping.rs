@@ -1,6 +1,6 @@
 //! Tenants with more chunks than one transaction has locks for, on a server as small as the defaults make it.
 
-use super::{stored, with_settings};
+use super::{looks, same, stored, with_settings};
 use crate::support::{Db, Made, hold, sql};
 
 /// As many locks as `initdb` gives a connection.
@@ -121,6 +121,44 @@ fn a_tenant_with_many_chunks_is_dropped_within_the_locks_there_are() {
         db.value("SELECT count(*) FROM pg_class WHERE relname LIKE '\\_hyper\\_%' AND relkind = 'r'"),
         "0"
     );
+}
+
+#[test]
+fn a_tenant_with_many_chunks_is_restored_within_the_locks_there_are() {
+    let Some((own, db)) = with_settings(
+        "a_tenant_with_many_chunks_is_restored_within_the_locks_there_are",
+        small(20),
+    ) else {
+        return;
+    };
+    let made = db.provision(&["acme"]).remove(0);
+    let rows = |schema: &str, what: &str| {
+        format!(
+            "INSERT INTO {schema}.market_data (symbol, timestamp, open, high, low, close, volume)
+             SELECT 'S' || n, {what}, 1, 2, 1, 1.5, n FROM generate_series(0, 899) n"
+        )
+    };
+    db.sql("CHECKPOINT");
+    // In one transaction it cannot be done.
+    let hours = "'2026-03-01'::timestamptz + n * interval '1 hour'";
+    let error = sql(&db.url, &rows(&made.schema, hours)).expect_err("too many locks");
+    assert!(error.starts_with("53200"), "{error}");
+    // The server keeps for locks what it has once taken for them.
+    own.stop().unwrap();
+    own.restart().unwrap();
+    // Many rows of one chunk, after which a batch is large, then chunks of one row each.
+    db.sql(&format!(
+        "INSERT INTO {}.market_data (symbol, timestamp, open, high, low, close, volume)
+         SELECT 'T' || n, '2026-02-01', 1, 2, 1, 1.5, n FROM generate_series(0, 29999) n",
+        made.schema
+    ));
+    fill(&db, &made, 900);
+    stored(&db, &["backup", "acme"]).success();
+    let then = looks(&db, &made.schema);
+    let json = stored(&db, &["restore", "acme", "--as", "copy"]).success().json();
+    let copy = json["restored_to"].as_str().unwrap();
+    assert_eq!(chunks(&db, copy), 901);
+    same("after the restore", &looks(&db, copy), &then);
 }
 
 #[test]
