@@ -18,7 +18,7 @@ use super::{Figure, Measured, Stage, median};
 use crate::backup::pg_dump::PgDump;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg::session::{Session, column};
-use crate::pg::sql::Sql;
+use crate::pg::sql::{Sql, TrustedScript};
 use crate::provisioner::{Provisioned, Provisioner, Request};
 use crate::tenant::{Audit, Features, Limit, Limits, OWNER_ROLE, Tier};
 
@@ -299,7 +299,7 @@ impl Suite<'_> {
             trades: (bytes * TRADES_SHARE / TRADE_BYTES) as i64,
             minutes: (bytes * (1.0 - TRADES_SHARE) / BAR_BYTES / SYMBOLS) as i64,
         };
-        self.fill(session, &[&tenant], volume).await?;
+        self.fill_at_once(session, &tenant, volume).await?;
         vacuum(session).await?;
         let tables: Vec<String> = self
             .stage
@@ -602,28 +602,42 @@ impl Suite<'_> {
         self.fill(session, &tenants.iter().collect::<Vec<_>>(), volume).await
     }
 
-    /// As the owner, whose policy shows it all rows whatever the login is.
+    /// Fills tenants with few rows, one by one.
     async fn fill(&self, session: &Session, tenants: &[&Provisioned], volume: Volume) -> Result<()> {
         for tenant in tenants {
             self.stage.uninterrupted()?;
-            let sql = Sql::new("BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL ROLE ")
-                .ident(OWNER_ROLE)
-                .text("; SET LOCAL row_security = on; SET LOCAL search_path = ")
-                .ident(tenant.schema_name.as_str())
-                .text("; SET LOCAL bench.seed = ")
-                .literal(tenant.tenant_id.as_str())
-                .text("; SET LOCAL bench.portfolios = ")
-                .int(volume.portfolios)
-                .text("; SET LOCAL bench.trades = ")
-                .int(volume.trades)
-                .text("; SET LOCAL bench.minutes = ")
-                .int(volume.minutes)
-                .text(";\n")
-                .text(include_str!("../../sql/bench/trading_data.sql"))
-                .text("\nCOMMIT");
-            session.batch(&sql, "fill a tenant with trading data").await?;
+            let sql = rows_of(begun(tenant), tenant, volume).text("\nCOMMIT");
+            session.batch(&sql, FILLING).await?;
         }
         Ok(())
+    }
+
+    /// Fills a tenant with many rows: what could be kept row by row, keys, indexes, counters, is made at the end or left out.
+    async fn fill_at_once(&self, session: &Session, tenant: &Provisioned, volume: Volume) -> Result<()> {
+        let schema = tenant.schema_name.as_str();
+        let sql = Sql::new(include_str!("../../sql/bench/rebuilt.sql"));
+        let rows = session
+            .query(&sql, &[(&schema, Type::TEXT)], "look at the tenant's keys and indexes")
+            .await?;
+        let printed = |row, name| -> Result<Sql> {
+            let text = TrustedScript::of_server(column(row, name)?);
+            Ok(Sql::script(&text).text(";\n"))
+        };
+        let triggers = |sql: Sql, how: &'static str| {
+            FILLED.iter().fold(sql, |sql, table| {
+                sql.text("ALTER TABLE ").qualified(schema, table).text(how)
+            })
+        };
+        let mut sql = begun(tenant).text("SET LOCAL maintenance_work_mem = '256MB';\n");
+        for row in rows.iter().rev() {
+            sql = sql.append(printed(row, "taken")?);
+        }
+        sql = rows_of(triggers(sql, " DISABLE TRIGGER USER;\n"), tenant, volume).text("\n");
+        for row in &rows {
+            sql = sql.append(printed(row, "made")?);
+        }
+        let sql = triggers(sql, " ENABLE TRIGGER USER;\n").text("COMMIT");
+        session.batch(&sql, FILLING).await
     }
 
     async fn compare(&self, subject: &Subject<'_>, after: &str) -> Result<()> {
@@ -701,6 +715,33 @@ async fn checkpoint(session: &Session) {
     if let Err(error) = session.batch(&Sql::new("CHECKPOINT"), "write a checkpoint").await {
         tracing::debug!(%error, "checkpoint");
     }
+}
+
+/// Completes `failed to ...`.
+const FILLING: &str = "fill a tenant with trading data";
+/// What trading_data.sql fills.
+const FILLED: [&str; 4] = ["portfolios", "market_data", "trades", "positions"];
+
+/// A transaction as the owner, whose policy shows it all rows whatever the login is.
+fn begun(tenant: &Provisioned) -> Sql {
+    Sql::new("BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL ROLE ")
+        .ident(OWNER_ROLE)
+        .text("; SET LOCAL row_security = on; SET LOCAL search_path = ")
+        .ident(tenant.schema_name.as_str())
+        .text(";\n")
+}
+
+fn rows_of(sql: Sql, tenant: &Provisioned, volume: Volume) -> Sql {
+    sql.text("SET LOCAL bench.seed = ")
+        .literal(tenant.tenant_id.as_str())
+        .text("; SET LOCAL bench.portfolios = ")
+        .int(volume.portfolios)
+        .text("; SET LOCAL bench.trades = ")
+        .int(volume.trades)
+        .text("; SET LOCAL bench.minutes = ")
+        .int(volume.minutes)
+        .text(";\n")
+        .text(include_str!("../../sql/bench/trading_data.sql"))
 }
 
 async fn vacuum(session: &Session) -> Result<()> {
