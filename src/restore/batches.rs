@@ -13,6 +13,9 @@ use crate::pg::sql::Sql;
 const MOST_BYTES: usize = 1 << 20;
 /// Rows of the first batch: each may lie in a chunk of its own.
 const FIRST_ROWS: usize = 64;
+/// Rows of the largest batch. Where dense chunks are followed by sparse ones, it is these that may each take a chunk's locks at
+/// once; the default settings have room for that, and a server that has run out of it takes no new connections either.
+const MOST_ROWS: usize = 1000;
 /// Locks that a batch should not take more of: a twelfth of what the server's default settings have room for.
 const MOST_LOCKS: i64 = 512;
 
@@ -96,7 +99,7 @@ impl<'a> Batches<'a> {
                 if locks > MOST_LOCKS {
                     self.most_rows = (rows / 2).max(1);
                 } else if rows == self.most_rows && locks < MOST_LOCKS / 2 {
-                    self.most_rows = rows.saturating_mul(2);
+                    self.most_rows = (rows * 2).min(MOST_ROWS);
                 }
             }
             Sent::TooManyLocks => self.most_rows = (rows / 2).max(1),
