@@ -284,6 +284,11 @@ impl Held {
     pub fn run(&self, text: &str) {
         runtime().block_on(self.client.batch_execute(text)).unwrap();
     }
+
+    /// Whether the session is still there.
+    pub fn answers(&self) -> bool {
+        runtime().block_on(self.client.batch_execute("SELECT 1")).is_ok()
+    }
 }
 
 /// Opens a session, runs SQL in it, and keeps it.
