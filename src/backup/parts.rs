@@ -15,11 +15,12 @@ use crate::pg::session::Session;
 use crate::pg::sql::Sql;
 use crate::store::{Metadata, Store};
 
-/// What a part is meant to hold, in bytes of table and TOAST: large enough that its own costs do not count, small enough that
-/// two sessions end at about the same time.
+/// What a part is meant to hold at most, in bytes of table and TOAST.
 pub const PART_BYTES: u64 = 256 << 20;
-/// Rows are handed to the compressor in pieces of about this size.
-const PIECE: usize = 128 << 10;
+/// What a part holds at least, where there is as much: less, and its own costs count.
+const LEAST_BYTES: u64 = 16 << 20;
+/// Parts that a tenant comes in between the two: so many that all sessions end at about the same time.
+const PARTS: u64 = 32;
 
 /// A share of a table's rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,9 +35,11 @@ pub struct PartPlan {
     pub bytes: u64,
 }
 
-/// Cuts tables into parts of about `part_bytes`, the largest first. A hypertable is one part: its rows are in its chunks.
-/// A table without a page has no rows and no part.
-pub fn plan(tables: &[TableFacts], hypertables: &BTreeSet<String>, part_bytes: u64) -> Vec<PartPlan> {
+/// Cuts tables into parts of about `most_bytes` or less, the largest first. A hypertable is one part: its rows are in its
+/// chunks. A table without a page has no rows and no part.
+pub fn plan(tables: &[TableFacts], hypertables: &BTreeSet<String>, most_bytes: u64) -> Vec<PartPlan> {
+    let total: u64 = tables.iter().map(|table| table.bytes).sum();
+    let part_bytes = (total / PARTS).max(LEAST_BYTES).min(most_bytes.max(1));
     let mut parts = Vec::new();
     for (at, table) in tables.iter().enumerate() {
         let whole = |bytes| PartPlan {
@@ -52,7 +55,7 @@ pub fn plan(tables: &[TableFacts], hypertables: &BTreeSet<String>, part_bytes: u
         if table.kind != 'r' || table.pages == 0 {
             continue;
         }
-        let wanted = table.bytes.div_ceil(part_bytes.max(1)).clamp(1, table.pages);
+        let wanted = table.bytes.div_ceil(part_bytes).clamp(1, table.pages);
         if wanted == 1 {
             parts.push(whole(table.bytes));
             continue;
@@ -188,7 +191,8 @@ pub async fn copy(
     let mut packer = Packer {
         writer: None,
         tally: Tally::new(table.format),
-        pending: Vec::with_capacity(PIECE + (PIECE >> 2)),
+        frame_bytes: target.packing.frame_bytes(),
+        pending: Vec::new(),
     };
     let copied = pack(&mut rows, table, part, target, stop, &mut packer).await;
     let writer = packer.writer.take();
@@ -288,6 +292,7 @@ impl Tally {
 struct Packer {
     writer: Option<MemberWriter>,
     tally: Tally,
+    frame_bytes: usize,
     pending: Vec<u8>,
 }
 
@@ -308,37 +313,31 @@ async fn pack(
             message = rows.next() => message?,
             _ = stop.wait_for(|stop| *stop) => return Err(Error::interrupted()),
         };
-        let ended = message.is_none();
-        if let Some(message) = message {
-            new_rows += packer.tally.add(&message).map_err(failed)?;
-            packer.pending.extend_from_slice(&message);
-        }
-        if packer.pending.len() < PIECE && !ended {
-            continue;
-        }
-        // Rows that keep coming never let the select above look at the other branch.
-        if *stop.borrow() {
-            return Err(Error::interrupted());
-        }
-        if packer.tally.rows > 0 {
-            let writer = match &mut packer.writer {
-                Some(writer) => writer,
-                none => none.insert(
-                    MemberWriter::create(target.store, target.id, name(), target.metadata, target.packing).await?,
-                ),
-            };
-            writer.write(&packer.pending).await?;
+        let more = message.as_ref().map(|message| packer.pending.len() + message.len());
+        if more.is_none_or(|bytes| bytes > packer.frame_bytes) && packer.tally.rows > 0 {
+            // Rows that keep coming never let the select above look at the other branch.
+            if *stop.borrow() {
+                return Err(Error::interrupted());
+            }
             target.counters.rows.fetch_add(new_rows, Ordering::Relaxed);
             target
                 .counters
                 .bytes
                 .fetch_add(packer.pending.len() as u64, Ordering::Relaxed);
+            match &mut packer.writer {
+                Some(writer) => writer.write(&mut packer.pending).await?,
+                none => {
+                    let first = std::mem::take(&mut packer.pending);
+                    let writer =
+                        MemberWriter::create(target.store, target.id, name(), target.metadata, target.packing, first);
+                    *none = Some(writer.await?);
+                }
+            }
             new_rows = 0;
-            packer.pending.clear();
         }
-        if ended {
-            break;
-        }
+        let Some(message) = message else { break };
+        new_rows += packer.tally.add(&message).map_err(failed)?;
+        packer.pending.extend_from_slice(&message);
     }
     packer.tally.finish().map_err(failed)
 }

@@ -57,7 +57,7 @@ pub struct Writer {
     pub backup_type: String,
     /// Days after which they may be pruned.
     pub keep_days: u32,
-    /// What a part is meant to hold, [`parts::PART_BYTES`] but for tests.
+    /// What a part is meant to hold at most, [`parts::PART_BYTES`] but for tests.
     pub part_bytes: u64,
     /// Counts along.
     pub counters: Arc<Counters>,
@@ -947,12 +947,8 @@ fn tables(active: &Active, mut copied: Vec<Copied>) -> Vec<Table> {
 }
 
 async fn write_packed(writer: &Writer, active: &Active, name: String, text: &str) -> Result<Member> {
-    let mut member = MemberWriter::create(&*writer.store, &active.id, name, &active.metadata, &writer.packing).await?;
-    match member.write(text.as_bytes()).await {
-        Ok(()) => member.finish().await,
-        Err(error) => {
-            member.abort().await;
-            Err(error)
-        }
-    }
+    let bytes = text.as_bytes().to_vec();
+    let (store, packing) = (&*writer.store, &writer.packing);
+    let member = MemberWriter::create(store, &active.id, name, &active.metadata, packing, bytes).await?;
+    member.finish().await
 }
