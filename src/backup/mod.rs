@@ -15,6 +15,7 @@ pub mod parts;
 pub(crate) mod pg_dump;
 pub mod prune;
 mod replay;
+pub mod rows;
 pub mod script;
 pub mod snapshot;
 pub mod template;

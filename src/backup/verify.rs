@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use tokio::sync::Semaphore;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::manifest::{BackupId, Found, Member, RowFormat, Table, damaged};
 use super::member::{MemberReader, check};
+use super::rows::RowEnds;
 use crate::credentials::vault::Identities;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pg::copy::{BINARY_HEADER, BINARY_TRAILER};
 use crate::store::Store;
 
 /// Reads every member, holds it to its checksum, decrypts and unpacks it, counts its rows and adds up their hashes. Returns
@@ -110,37 +110,20 @@ async fn rows(
     Ok(checksum)
 }
 
-/// Walks COPY's output and hashes row by row, however it is cut; holds no row in memory.
-pub struct Walker {
-    format: RowFormat,
-    state: State,
-    /// Bytes of a number or of the header that are there so far.
-    partial: Vec<u8>,
+/// Counts the rows of COPY's output and adds up their hashes, however it is cut; holds no row in memory.
+struct Walker {
+    ends: RowEnds,
     hash: Xxh3,
     in_row: bool,
     rows: u64,
     checksum: u128,
 }
 
-#[derive(Clone, Copy)]
-enum State {
-    Header,
-    /// The number of fields of the next row, or the trailer.
-    Count,
-    /// The length of a field; so many fields are to come.
-    Length(u16),
-    /// So many bytes of a field, and so many fields after it.
-    Field(u32, u16),
-    End,
-}
-
 impl Walker {
     /// At the start of a part.
-    pub fn new(format: RowFormat) -> Self {
+    fn new(format: RowFormat) -> Self {
         Self {
-            format,
-            state: State::Header,
-            partial: Vec::with_capacity(BINARY_HEADER.len()),
+            ends: RowEnds::new(format),
             hash: Xxh3::new(),
             in_row: false,
             rows: 0,
@@ -148,156 +131,62 @@ impl Walker {
         }
     }
 
-    fn row_ends(&mut self) {
-        self.checksum = self.checksum.wrapping_add(self.hash.digest128());
-        self.hash.reset();
-        self.rows += 1;
-        self.in_row = false;
-    }
-
     /// Takes the next bytes.
     ///
     /// # Errors
     /// Why they cannot be what COPY wrote.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
-        match self.format {
-            RowFormat::Text => {
-                // A newline within a value is written as `\n`.
-                for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-                    self.hash.update(line);
-                    self.in_row = true;
-                    if line.ends_with(b"\n") {
-                        self.row_ends();
-                    }
-                }
-                Ok(())
+    fn push(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
+        let Self {
+            ends,
+            hash,
+            in_row,
+            rows,
+            checksum,
+        } = self;
+        ends.push(bytes, |piece, ended| {
+            if !ended {
+                hash.update(piece);
+                *in_row = true;
+                return;
             }
-            RowFormat::Binary => self.push_binary(bytes),
-        }
-    }
-
-    /// Moves bytes to the partial number until it has this many.
-    fn fill(&mut self, bytes: &mut &[u8], wanted: usize) -> bool {
-        let n = (wanted - self.partial.len()).min(bytes.len());
-        self.partial.extend_from_slice(&bytes[..n]);
-        *bytes = &bytes[n..];
-        self.partial.len() == wanted
-    }
-
-    fn push_binary(&mut self, mut bytes: &[u8]) -> Result<(), &'static str> {
-        while !bytes.is_empty() {
-            match self.state {
-                State::Header => {
-                    if self.fill(&mut bytes, BINARY_HEADER.len()) {
-                        if self.partial != BINARY_HEADER {
-                            return Err("it does not begin with COPY's header");
-                        }
-                        self.partial.clear();
-                        self.state = State::Count;
-                    }
-                }
-                State::Count => {
-                    if self.fill(&mut bytes, 2) {
-                        if self.partial == BINARY_TRAILER {
-                            self.state = State::End;
-                        } else {
-                            let fields = u16::from_be_bytes([self.partial[0], self.partial[1]]);
-                            self.hash.update(&self.partial);
-                            self.in_row = true;
-                            self.next_field(fields);
-                        }
-                        self.partial.clear();
-                    }
-                }
-                State::Length(fields) => {
-                    if self.fill(&mut bytes, 4) {
-                        let length = [self.partial[0], self.partial[1], self.partial[2], self.partial[3]];
-                        self.hash.update(&length);
-                        self.partial.clear();
-                        match i32::from_be_bytes(length) {
-                            -1 | 0 => self.next_field(fields - 1),
-                            n => {
-                                let n = u32::try_from(n).map_err(|_| "a field of it has a length below zero")?;
-                                self.state = State::Field(n, fields - 1);
-                            }
-                        }
-                    }
-                }
-                State::Field(left, fields) => {
-                    let n = bytes.len().min(left as usize);
-                    self.hash.update(&bytes[..n]);
-                    bytes = &bytes[n..];
-                    match left - u32::try_from(n).unwrap_or(left) {
-                        0 => self.next_field(fields),
-                        left => self.state = State::Field(left, fields),
-                    }
-                }
-                State::End => return Err("there is something behind COPY's trailer"),
-            }
-        }
-        Ok(())
-    }
-
-    fn next_field(&mut self, fields: u16) {
-        if fields == 0 {
-            self.row_ends();
-            self.state = State::Count;
-        } else {
-            self.state = State::Length(fields);
-        }
+            let sum = if std::mem::take(in_row) {
+                hash.update(piece);
+                let sum = hash.digest128();
+                hash.reset();
+                sum
+            } else {
+                xxh3_128(piece)
+            };
+            *checksum = checksum.wrapping_add(sum);
+            *rows += 1;
+        })
     }
 
     /// Ends it; returns the rows and the sum of their hashes.
     ///
     /// # Errors
     /// When it ends within a row or without the trailer.
-    pub fn finish(self) -> Result<(u64, u128), &'static str> {
-        let ended = match self.format {
-            RowFormat::Text => !self.in_row,
-            RowFormat::Binary => matches!(self.state, State::End),
-        };
-        if ended {
-            Ok((self.rows, self.checksum))
-        } else {
-            Err("it ends within a row")
-        }
+    fn finish(self) -> Result<(u64, u128), &'static str> {
+        self.ends.finish().map(|()| (self.rows, self.checksum))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use xxhash_rust::xxh3::xxh3_128;
-
     use super::*;
-
-    fn walk(format: RowFormat, bytes: &[u8], cut: usize) -> Result<(u64, u128), &'static str> {
-        let mut walker = Walker::new(format);
-        for piece in bytes.chunks(cut) {
-            walker.push(piece)?;
-        }
-        walker.finish()
-    }
+    use crate::pg::copy::{BINARY_HEADER, BINARY_TRAILER};
 
     #[test]
-    fn rows_are_found_however_they_are_cut() {
-        let long = vec![7_u8; 1000];
-        let mut rows: Vec<Vec<u8>> = vec![b"\0\x02\xff\xff\xff\xff\0\0\0\0".to_vec(), b"\0\0".to_vec()];
-        rows.push([b"\0\x01\0\0\x03\xe8".as_slice(), &long].concat());
-        let all = [BINARY_HEADER.as_slice(), &rows.concat(), BINARY_TRAILER].concat();
+    fn a_row_has_the_same_hash_however_it_is_cut() {
+        let rows = [&b"\0\x02\xff\xff\xff\xff\0\0\0\0"[..], b"\0\0", b"\0\x01\0\0\0\x03abc"];
+        let all = [&BINARY_HEADER[..], &rows.concat(), BINARY_TRAILER].concat();
         let sum = rows.iter().fold(0_u128, |sum, row| sum.wrapping_add(xxh3_128(row)));
-        for cut in [1, 2, 3, 7, 64, 100_000] {
-            assert_eq!(walk(RowFormat::Binary, &all, cut), Ok((3, sum)), "{cut}");
-            assert!(walk(RowFormat::Binary, &all[..all.len() - 1], cut).is_err());
-            assert!(walk(RowFormat::Binary, &[&all, &b"x"[..]].concat(), cut).is_err());
-            assert!(walk(RowFormat::Binary, b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\x01", cut).is_err());
-        }
-        let text = b"a\t\\N\n\nlast\\n\n";
-        let sum = [&b"a\t\\N\n"[..], b"\n", b"last\\n\n"]
-            .iter()
-            .fold(0_u128, |sum, row| sum.wrapping_add(xxh3_128(row)));
-        for cut in [1, 3, 100] {
-            assert_eq!(walk(RowFormat::Text, text, cut), Ok((3, sum)));
-            assert!(walk(RowFormat::Text, &text[..text.len() - 1], cut).is_err());
+        for cut in [1, 2, 3, 7, 100] {
+            let mut walker = Walker::new(RowFormat::Binary);
+            for piece in all.chunks(cut) {
+                walker.push(piece).expect("sound");
+            }
+            assert_eq!(walker.finish(), Ok((3, sum)), "{cut}");
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use super::batches::Batches;
+use super::batches::{self, Batches, Refused, Widths};
 use super::keys;
 use crate::backup::manifest::{DdlSource, Manifest, RowFormat, damaged};
 use crate::backup::member::{self, MemberReader};
@@ -190,7 +190,7 @@ SET maintenance_work_mem = ",
         lead.batch(&sql, "create the tables of the backup")
             .await
             .map_err(not_of_here)?;
-        self.hypertables(lead, timescaledb).await?;
+        let hyper = self.hypertables(lead, timescaledb).await?;
 
         let names: Vec<&str> = self.manifest.tables.iter().map(|t| t.name.as_str()).collect();
         let shapes = restores::shapes(lead, &self.schema, &names).await?;
@@ -199,24 +199,18 @@ SET maintenance_work_mem = ",
             .filter(|s| s.kind == 'r')
             .map(|s| s.name.as_str())
             .collect();
-        let hyper: BTreeSet<&str> = self
-            .manifest
-            .hypertables
-            .iter()
-            .map(|h| h.time.table.as_str())
-            .collect();
         let after = if self.only.is_some() { Vec::new() } else { scripts.after };
         // A key that is added to a hypertable costs the square of its chunks: 18 s for 2,000 of them, minutes for a year of
         // hours. One that is there already costs a quarter of the time that the rows take.
         let (keys, after): (Vec<Statement>, Vec<Statement>) = after
             .into_iter()
-            .partition(|s| s.kind == Kind::Key && s.table.as_deref().is_some_and(|t| hyper.contains(t)));
+            .partition(|s| s.kind == Kind::Key && s.table.as_deref().is_some_and(|t| hyper.contains_key(t)));
         for statement in &keys {
             lead.batch(&sql_of(&statement.text), &doing(statement))
                 .await
                 .map_err(not_of_here)?;
         }
-        let (jobs, later) = self.plan(after, &plain, &hyper);
+        let (jobs, later) = self.plan(after, &plain, hyper);
         let jobs = Arc::new(jobs);
         let mut workers = JoinSet::new();
         for session in sessions {
@@ -256,10 +250,10 @@ SET maintenance_work_mem = ",
         Ok(state.rows)
     }
 
-    /// Empty tables become hypertables before anything is in them.
-    async fn hypertables(&self, lead: &Session, timescaledb: Option<&str>) -> Result<()> {
+    /// Empty tables become hypertables before anything is in them. Returns them with the widths of their chunks.
+    async fn hypertables(&self, lead: &Session, timescaledb: Option<&str>) -> Result<BTreeMap<String, Widths>> {
         let Some(extension) = timescaledb.filter(|_| !self.manifest.hypertables.is_empty()) else {
-            return Ok(());
+            return Ok(BTreeMap::new());
         };
         let mut sql = Sql::new("BEGIN;\n").append(as_admin()).text("\n");
         for dimensions in &self.manifest.hypertables {
@@ -281,11 +275,17 @@ SET maintenance_work_mem = ",
             &sql.append(as_owner()).text("\nCOMMIT;"),
             "turn tables into hypertables",
         )
-        .await
+        .await?;
+        batches::widths(lead, &self.schema).await
     }
 
     /// What can be done in parallel, and the statements that come after it, in their order.
-    fn plan(&self, after: Vec<Statement>, plain: &BTreeSet<&str>, hyper: &BTreeSet<&str>) -> (Jobs, Vec<Statement>) {
+    fn plan(
+        &self,
+        after: Vec<Statement>,
+        plain: &BTreeSet<&str>,
+        hyper: BTreeMap<String, Widths>,
+    ) -> (Jobs, Vec<Statement>) {
         let mut tables: Vec<TableWork> = Vec::new();
         let mut places: BTreeMap<&str, usize> = BTreeMap::new();
         for (at, table) in self.manifest.tables.iter().enumerate() {
@@ -385,6 +385,7 @@ enum Task {
 
 /// The work of all sessions, the largest first.
 struct Jobs {
+    hypertables: BTreeMap<String, Widths>,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -400,7 +401,12 @@ struct State {
 }
 
 impl Jobs {
-    fn new(mut tables: Vec<TableWork>, manifest: &Manifest, sessions: u64, hyper: &BTreeSet<&str>) -> Self {
+    fn new(
+        mut tables: Vec<TableWork>,
+        manifest: &Manifest,
+        sessions: u64,
+        hypertables: BTreeMap<String, Widths>,
+    ) -> Self {
         let mut ready = Vec::new();
         let total: u64 = tables.iter().map(|table| table.weight).sum();
         let (mut loads_left, mut builds_left) = (0, 0);
@@ -410,7 +416,7 @@ impl Jobs {
             loads_left += table.parts_left;
             let name = manifest.tables[table.table].name.as_str();
             if table.parts_left > 0
-                && !hyper.contains(name)
+                && !hypertables.contains_key(name)
                 && manifest.tables[table.table].through.is_none()
                 && table.weight.saturating_mul(sessions - 1) <= 2 * (total - table.weight)
             {
@@ -439,6 +445,7 @@ impl Jobs {
             }
         }
         Self {
+            hypertables,
             state: Mutex::new(state),
             changed: Notify::new(),
         }
@@ -492,7 +499,8 @@ impl Jobs {
         match task {
             Task::Load(place, part) => {
                 let table = self.lock().tables[*place].table;
-                load_part(stage, session, table, *part, false).await
+                let widths = self.hypertables.get(&stage.manifest.tables[table].name);
+                load_part(stage, session, table, *part, widths, false).await
             }
             Task::LoadWhole(place) => {
                 let table = self.lock().tables[*place].table;
@@ -579,7 +587,7 @@ async fn load_whole(stage: &Stage, session: &Session, table: usize) -> Result<u6
     session.batch(&sql, &format!("empty table {name}")).await?;
     let mut rows = 0;
     for part in 0..stage.manifest.tables[table].parts.len() {
-        rows += load_part(stage, session, table, part, true).await?;
+        rows += load_part(stage, session, table, part, None, true).await?;
     }
     session
         .batch(&Sql::new("COMMIT"), &format!("load table {name}"))
@@ -587,8 +595,15 @@ async fn load_whole(stage: &Stage, session: &Session, table: usize) -> Result<u6
     Ok(rows)
 }
 
-/// One part into its table. Returns its rows.
-async fn load_part(stage: &Stage, session: &Session, table: usize, part: usize, freeze: bool) -> Result<u64> {
+/// One part into its table, with its `widths` if it is a hypertable. Returns its rows.
+async fn load_part(
+    stage: &Stage,
+    session: &Session,
+    table: usize,
+    part: usize,
+    widths: Option<&Widths>,
+    freeze: bool,
+) -> Result<u64> {
     let manifest = &stage.manifest;
     let table = &manifest.tables[table];
     let part = &table.parts[part];
@@ -618,14 +633,18 @@ async fn load_part(stage: &Stage, session: &Session, table: usize, part: usize, 
         let money = Sql::new("SET lc_monetary = 'C'");
         session.batch(&money, "read money as it was written").await?;
     }
-    let damage = |why: String| damaged(&manifest.backup_id, &part.member.name, &why);
-    let rows = if manifest.hypertables.iter().any(|h| h.time.table == table.name) {
-        let mut batches = Batches::new(session, &sql, table.format, &doing);
+    let damage = |why: &str| damaged(&manifest.backup_id, &part.member.name, why);
+    let rows = if let Some(widths) = widths {
+        let refused = |refused| match refused {
+            Refused::Damaged(why) => damage(why),
+            Refused::Server(error) => error,
+        };
+        let mut batches = Batches::new(session, &sql, widths, table, &doing);
         while let Some(bytes) = reader.next().await? {
-            batches.push(&bytes).await?.map_err(damage)?;
+            batches.push(&bytes).await.map_err(refused)?;
             stage.counters.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
-        batches.finish().await?.map_err(damage)?
+        batches.finish().await.map_err(refused)?
     } else {
         let mut copy = session.copy_in(&sql, &doing).await?;
         while let Some(bytes) = reader.next().await? {
@@ -639,7 +658,7 @@ async fn load_part(stage: &Stage, session: &Session, table: usize, part: usize, 
         copy.finish().await?
     };
     if rows != part.rows {
-        return Err(damage(format!("it holds {rows} rows, not {}", part.rows)));
+        return Err(damage(&format!("it holds {rows} rows, not {}", part.rows)));
     }
     Ok(rows)
 }
