@@ -47,9 +47,10 @@ const MANY: usize = 1000;
 const MANY_S: f64 = 60.0;
 /// Backups of a small tenant that the median is of.
 const SMALL_ROUNDS: usize = 9;
-/// The free room that is asked for, in sizes of the tenant: dumps and backup in the folder; in the server's the tenant and
-/// its restored copy with their indexes, and WAL.
+/// The free room that is asked for, in sizes of the tenant: dumps and backup in the folder, or the backup alone; in the server's
+/// the tenant and its restored copy with their indexes, and WAL.
 const FOLDER_SIZES: f64 = 2.0;
+const FOLDER_SIZES_ALONE: f64 = 1.0;
 const SERVER_SIZES: f64 = 6.0;
 
 /// The platform's targets in seconds; see `performance_targets.backup_restore` in the configuration.
@@ -218,7 +219,11 @@ impl Suite<'_> {
     /// The server's folder is only looked at where it can be seen and the login may know it.
     async fn require_room(&self, session: &Session) -> Result<()> {
         let size = self.workload.gib * f64::from(1 << 30);
-        let mut needs = vec![(self.stage.folder.path().to_owned(), size * FOLDER_SIZES)];
+        let in_folder = match self.workload.alone {
+            true => FOLDER_SIZES_ALONE,
+            false => FOLDER_SIZES,
+        };
+        let mut needs = vec![(self.stage.folder.path().to_owned(), size * in_folder)];
         let sql = Sql::new("SELECT setting FROM pg_catalog.pg_settings WHERE name = 'data_directory'");
         let row = session
             .query_opt(&sql, &[], "ask where the server keeps its data")
