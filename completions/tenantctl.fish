@@ -601,8 +601,8 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand pgbouncer" -s V -l v
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l baseline -d 'Compare with the JSON of an earlier run; exits with 1 where a figure is worse beyond --noise' -r -F
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l noise -d 'Per cent by which a figure may differ from the baseline for no reason [default: 25]' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l report -d 'Also write one self-contained page for a browser' -r -F
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -s j -l jobs -d 'Sessions at the same time; of queries the most clients [default: provisioning 20, queries 16, backup 2, metrics and scale 4]' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l rounds -d 'Rounds, each with every contender in turn; the median counts [default: backup 1, metrics and scale 3, resources 20, queries, audit and limits 40]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -s j -l jobs -d 'Sessions at the same time; of queries the most clients [default: provisioning 20, queries 16, metrics and scale 4, backup what backup.jobs says]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l rounds -d 'Rounds, each with every contender in turn; the median counts. One of backup has three backups by tenantctl and by the quick one of the others [default: backup 1, metrics and scale 3, resources 20, queries, audit and limits 40]' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l at -d 'Measure when the database holds this many tenants; may be given more than once [default: metrics 100 and 1000]' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l count -d 'provisioning: tenants made one by one, each beside one made by raw DDL [default: 50]' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l concurrent -d 'provisioning: tenants made at once [default: 100]' -r

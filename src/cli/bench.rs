@@ -52,11 +52,12 @@ pub struct BenchArgs {
     /// Measure though the cluster holds tenants, who will notice the load
     #[arg(long)]
     pub beside_tenants: bool,
-    /// Sessions at the same time; of queries the most clients [default: provisioning 20, queries 16, backup 2, metrics and scale 4]
+    /// Sessions at the same time; of queries the most clients [default: provisioning 20, queries 16, metrics and scale 4,
+    /// backup what backup.jobs says]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub jobs: Option<u16>,
-    /// Rounds, each with every contender in turn; the median counts [default: backup 1, metrics and scale 3, resources 20,
-    /// queries, audit and limits 40]
+    /// Rounds, each with every contender in turn; the median counts. One of backup has three backups by tenantctl and by the
+    /// quick one of the others [default: backup 1, metrics and scale 3, resources 20, queries, audit and limits 40]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub rounds: Option<u32>,
     /// Measure when the database holds this many tenants; may be given more than once [default: metrics 100 and 1000]

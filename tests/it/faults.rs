@@ -414,11 +414,11 @@ fn a_backup_survives_what_passes_and_leaves_nothing_of_what_does_not() {
     let server = scene.place.server();
     let whole = scene.backup();
     let good = scene.place.all();
-    // What passes: in the middle of a part, before one, in an answer, and failures that end.
+    // What passes: in the middle of a part, in an answer, and failures that end.
     for fault in [
         Fault::once("PUT", "partNumber=1", Action::CutRequest(3 * MIB)),
         Fault::once("PUT", "partNumber=2", Action::Answer(500, "InternalError")).times(2),
-        Fault::once("PUT", "partNumber=3", Action::Answer(503, "SlowDown")).times(2),
+        Fault::once("PUT", "data/trades", Action::Answer(503, "SlowDown")).times(2),
         Fault::once("POST", "?uploads", Action::Answer(503, "SlowDown")),
         Fault::once("POST", "uploadId=", Action::LoseAnswer),
         Fault::once("PUT", "SHA256SUMS", Action::CutRequest(10)),

@@ -203,7 +203,9 @@ async fn backup(stage: &Stage<'_>, args: &BenchArgs) -> Result<Measured> {
         tier: Arc::new(config.tier(&config.provisioning.default_tier)?.clone()),
         workload: backup::Workload {
             gib: args.size.unwrap_or(1.0),
-            jobs: args.jobs.unwrap_or(2),
+            jobs: args
+                .jobs
+                .unwrap_or(u16::try_from(config.backup.jobs).unwrap_or(u16::MAX)),
             rounds: u16::try_from(args.rounds.unwrap_or(1)).unwrap_or(u16::MAX),
             small: args.small.map(|n| n as usize),
             alone: args.alone,
