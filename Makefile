@@ -17,7 +17,7 @@ help:
 
 demo: deps
 	@$(CARGO) build --release --locked
-	@target/release/tenantctl demo
+	@$(CARGO) run --release --locked --quiet -- demo
 
 build: deps
 	@$(CARGO) build --release --locked

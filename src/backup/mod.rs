@@ -4,6 +4,7 @@
 //! backup, only what an upload that died has left. `SHA256SUMS` lists every other member and the manifest, in the form that
 //! `sha256sum -c` takes; together with `load.sql` it lets anyone restore with `sha256sum`, `zstd` and `psql` alone.
 
+mod active;
 pub mod ddl;
 pub mod inventory;
 pub mod leftovers;

@@ -4,7 +4,7 @@
 //! parts; the others help with the parts of tenants that are under way before they begin with the next one. So four sessions
 //! are as busy with one large tenant as with a thousand small ones.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::active::{Active, Parts};
 use super::ddl;
 use super::load;
 use super::lock::{TenantLock, clear};
@@ -20,7 +21,7 @@ use super::manifest::{
     member_name, sha256,
 };
 use super::member::{MemberWriter, Packing, write_plain};
-use super::parts::{self, Copied, Counters, PartPlan, Target};
+use super::parts::{self, Copied, Counters};
 use super::snapshot::{self, Shown, Source};
 use super::template::{self as template_member, TEMPLATE};
 use crate::catalog;
@@ -282,131 +283,6 @@ impl Run {
         })?);
         known.insert(key, Arc::clone(&template));
         Ok(template)
-    }
-}
-
-/// A tenant under way, as its helpers see it.
-struct Active {
-    id: BackupId,
-    schema: String,
-    snapshot: String,
-    /// Whose snapshot it is, and which host of the connection string that is.
-    server: PgServer,
-    host: usize,
-    source: Source,
-    metadata: Metadata,
-    tables: Vec<catalog::contents::TableFacts>,
-    hypertables: BTreeSet<String>,
-    /// The least bytes of a part for which it pays to join the snapshot.
-    worth_help: u64,
-    work: Mutex<Parts>,
-    /// Nobody works on a part any more.
-    idle: Notify,
-    /// Set once: all parts are to be given up.
-    stop: watch::Sender<bool>,
-}
-
-/// The parts of a tenant.
-struct Parts {
-    /// The largest first.
-    waiting: VecDeque<PartPlan>,
-    under_way: usize,
-    copied: Vec<Copied>,
-    error: Option<Error>,
-    /// Others can join: nobody has found out that they cannot.
-    joinable: bool,
-}
-
-impl Active {
-    fn parts(&self) -> MutexGuard<'_, Parts> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wants_help(&self) -> bool {
-        let parts = self.parts();
-        parts.joinable
-            && parts.error.is_none()
-            && parts.waiting.front().is_some_and(|part| part.bytes >= self.worth_help)
-    }
-
-    /// The next part of at least this size.
-    fn claim(&self, at_least: u64) -> Option<PartPlan> {
-        let mut parts = self.parts();
-        if parts.error.is_some() || parts.waiting.front().is_none_or(|part| part.bytes < at_least) {
-            return None;
-        }
-        parts.under_way += 1;
-        parts.waiting.pop_front()
-    }
-
-    /// What became of a part that was claimed.
-    fn settle(&self, result: Result<Option<Copied>>) {
-        let mut parts = self.parts();
-        parts.under_way -= 1;
-        match result {
-            Ok(copied) => parts.copied.extend(copied),
-            Err(error) => self.give_up(&mut parts, error),
-        }
-        if parts.under_way == 0 {
-            self.idle.notify_waiters();
-        }
-    }
-
-    fn fail(&self, error: Error) {
-        self.give_up(&mut self.parts(), error);
-    }
-
-    fn give_up(&self, parts: &mut Parts, error: Error) {
-        parts.error.get_or_insert(error);
-        parts.waiting.clear();
-        self.stop.send_replace(true);
-    }
-
-    /// Copies parts of at least this size until there are none.
-    async fn copy_parts(&self, writer: &Writer, session: &Session, at_least: u64) {
-        let target = Target {
-            store: &*writer.store,
-            id: &self.id,
-            metadata: &self.metadata,
-            packing: &writer.packing,
-            counters: &writer.counters,
-        };
-        while let Some(part) = self.claim(at_least) {
-            let table = &self.tables[part.table];
-            let hyper = self.hypertables.contains(&table.name);
-            let mut stop = self.stop.subscribe();
-            let copied = parts::copy(session, &self.schema, table, &part, hyper, &target, &mut stop).await;
-            let failed = copied.is_err();
-            if failed {
-                // The server may still be sending what nobody wants any more.
-                session.cancel().await;
-            }
-            self.settle(copied);
-            if failed {
-                return;
-            }
-        }
-    }
-
-    /// Waits until nobody works on a part, and says what became of them.
-    async fn all_copied(&self) -> Result<Vec<Copied>> {
-        loop {
-            let idle = self.idle.notified();
-            {
-                let mut parts = self.parts();
-                if parts.under_way == 0 {
-                    parts.joinable = false;
-                    return match parts.error.take() {
-                        Some(error) => {
-                            parts.error = Some(error.clone());
-                            Err(error)
-                        }
-                        None => Ok(std::mem::take(&mut parts.copied)),
-                    };
-                }
-            }
-            idle.await;
-        }
     }
 }
 
