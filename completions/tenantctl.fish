@@ -608,7 +608,7 @@ complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l count -d '
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l concurrent -d 'provisioning: tenants made at once [default: 100]' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l tier -d 'provisioning: tier of the tenants [default: enterprise]' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l trades -d 'queries, resources: trades of the tenant [default: 1000000]' -r
-complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l singles -d 'audit, limits: statements of one row on each of four tenants [default: 1000]' -r
+complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l singles -d 'audit, limits: statements of one row on each of four tenants [default: 3000]' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l size -d 'backup: size of the tenant in GiB of tables, without indexes; 0 leaves it out [default: 1]' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l small -d 'backup: also measure small tenants: one among ten and among so many, and all of them at once, up to 1,000' -r
 complete -c tenantctl -n "__fish_tenantctl_using_subcommand bench" -l folder -d 'backup: folder for the backups of all contenders [default: the system\'s temporary folder]' -r -F

@@ -75,7 +75,7 @@ pub struct BenchArgs {
     /// queries, resources: trades of the tenant [default: 1000000]
     #[arg(long, value_name = "N", help_heading = "Options of single suites", value_parser = clap::value_parser!(u32).range(1_000..=1_000_000_000))]
     pub trades: Option<u32>,
-    /// audit, limits: statements of one row on each of four tenants [default: 1000]
+    /// audit, limits: statements of one row on each of four tenants [default: 3000]
     #[arg(long, value_name = "N", help_heading = "Options of single suites", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub singles: Option<u32>,
     /// backup: size of the tenant in GiB of tables, without indexes; 0 leaves it out [default: 1]

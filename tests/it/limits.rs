@@ -56,7 +56,7 @@ fn counters_are_true(db: &Db, made: &Made) {
         "SELECT * FROM (
             SELECT 'portfolios', '', count(*) FROM {s}.portfolios HAVING count(*) > 0
             UNION ALL SELECT 'positions_per_portfolio', portfolio_id::text, count(*) FROM {s}.positions GROUP BY 2
-            UNION ALL SELECT 'trades_per_day', to_char(executed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*) FROM {s}.trades GROUP BY 2
+            UNION ALL SELECT 'trades_per_day', COALESCE(to_char(executed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), 'infinity'), count(*) FROM {s}.trades GROUP BY 2
          ) there (resource, scope, n)
          FULL JOIN (SELECT * FROM {s}.tenant_usage WHERE used <> 0) u USING (resource, scope)
          WHERE n IS DISTINCT FROM used"
@@ -132,6 +132,59 @@ fn each_limit_refuses_with_its_message() {
     // Emptying a table by its owner empties the count.
     db.sql(&format!("TRUNCATE {0}.trades, {0}.positions", made.schema));
     assert_eq!(usage(&db, &made), [["portfolios", "2"]]);
+}
+
+/// A count that is there already goes one way, new ones and several at a time another; both count alike.
+#[test]
+fn rows_of_one_statement_count_each_where_they_belong() {
+    let db = limited("2", "3", "10");
+    let made = db.provision(&["acme"]).remove(0);
+    let url = made.url(&db);
+    let (a, b) = (portfolio(&url).unwrap(), portfolio(&url).unwrap());
+    let days = |n: u32, days: &[&str]| {
+        format!(
+            "INSERT INTO trades (portfolio_id, symbol, side, quantity, price, executed_at)
+             SELECT '{a}', 'X', 'BUY', 1, 1, at FROM generate_series(1, {n}), unnest('{{{}}}'::timestamptz[]) at",
+            days.join(",")
+        )
+    };
+    let (last, first) = ("2026-01-05 23:59:59.999999+00", "2026-01-06 00:00+00");
+    // New counts, then the same ones.
+    for (n, used) in [(4, "4"), (5, "9")] {
+        sql(&url, &days(n, &[last, first])).unwrap();
+        let there = [["portfolios", "2"], ["trades_per_day", used], ["trades_per_day", used]];
+        assert_eq!(usage(&db, &made), there);
+    }
+    sql(&url, &days(1, &[first])).unwrap();
+    let error = sql(&url, &days(1, &[last, first])).expect_err("one day is full");
+    assert_eq!(error, "53400 limit of 10 trades a day reached for 2026-01-06 (UTC)");
+    counters_are_true(&db, &made);
+    // The earliest and the latest of these have no day; one between them has.
+    sql(&url, &days(1, &["-infinity", "infinity"])).unwrap();
+    let error = sql(&url, &days(1, &["-infinity", first, "infinity"])).expect_err("one day is full");
+    assert_eq!(error, "53400 limit of 10 trades a day reached for 2026-01-06 (UTC)");
+    sql(&url, &days(1, &["-infinity", last, "infinity"])).unwrap();
+    counters_are_true(&db, &made);
+    let both = format!(
+        "INSERT INTO positions (portfolio_id, symbol, quantity, avg_price)
+         SELECT id, 'X', 1, 1 FROM unnest('{{{a},{b}}}'::uuid[]) id"
+    );
+    for _ in 0..2 {
+        sql(&url, &both).unwrap();
+    }
+    sql(&url, &position(&b)).unwrap();
+    let error = sql(&url, &both).expect_err("one portfolio is full");
+    assert_eq!(error, format!("53400 limit of 3 positions reached in portfolio {b}"));
+    counters_are_true(&db, &made);
+    // Above its limit by another tier, a statement that adds nothing is none's business.
+    tier(&db, "1", "1", "1");
+    db.run(&["secure", "acme"]).success();
+    let nothing = "INSERT INTO portfolios (user_id, name) SELECT gen_random_uuid(), 'p' WHERE false";
+    for nothing in [nothing.to_owned(), days(0, &[last]), format!("{both} WHERE false")] {
+        sql(&url, &nothing).unwrap();
+    }
+    assert!(sql(&url, &both).expect_err("above the limit").starts_with("53400"));
+    counters_are_true(&db, &made);
 }
 
 #[test]

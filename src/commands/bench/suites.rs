@@ -189,7 +189,7 @@ async fn triggers(stage: &Stage<'_>, subject: Subject, args: &BenchArgs) -> Resu
         stage,
         subject,
         rounds: args.rounds.unwrap_or(40) as usize,
-        singles: args.singles.unwrap_or(1000) as usize,
+        singles: args.singles.unwrap_or(3000) as usize,
     };
     suite.run().await
 }
