@@ -301,6 +301,13 @@ mod tests {
     use std::time::Duration;
 
     #[test]
+    fn medians_are_of_the_middle() {
+        assert!((median(&[3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
+        assert!((median(&[4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
+        assert!(median(&[]).is_nan());
+    }
+
+    #[test]
     fn percentiles_are_milliseconds() {
         let mut latencies = Latencies::new().expect("bounds");
         for ms in 1..=100 {
