@@ -7,37 +7,38 @@ DECLARE
 BEGIN
     <<counting>>
     BEGIN
-        -- Nearly every statement adds rows to one count that is there already. One query does it then, and reads the
-        -- limit as well; it finds nothing where there is more than one count, none yet, or no row.
+        -- The rows of nearly every statement belong to one count. One query counts them then, and reads the limit as
+        -- well; it does nothing where there are several counts, or no row. An upsert looks for its row by the key,
+        -- whatever statistics there are, and reads no other's: serializable transactions stay apart.
         IF TG_OP = 'INSERT' THEN
             IF TG_ARGV[0] = 'trades_per_day' THEN
-                UPDATE tenant_usage u SET used = u.used + c.n
-                FROM (
-                    SELECT pg_catalog.timezone(INTERVAL '0', pg_catalog.min(executed_at)) AS first,
-                        pg_catalog.timezone(INTERVAL '0', pg_catalog.max(executed_at)) AS last,
-                        pg_catalog.count(*) AS n, pg_catalog.count(executed_at) AS dated
-                    FROM new_rows
-                ) c
-                WHERE c.first::date = c.last::date AND c.dated = c.n AND u.resource = 'trades_per_day'
-                AND u.scope = COALESCE(pg_catalog.to_char(c.first, 'YYYY-MM-DD'), 'infinity')
+                -- Neither the tenant's DateStyle nor what its TimeZone makes of the abbreviation UTC decides which day it is.
+                INSERT INTO tenant_usage AS u (resource, scope, used)
+                SELECT 'trades_per_day',
+                    COALESCE(pg_catalog.to_char(pg_catalog.timezone(INTERVAL '0', pg_catalog.min(executed_at)), 'YYYY-MM-DD'), 'infinity'),
+                    pg_catalog.count(*)
+                FROM new_rows
+                HAVING pg_catalog.timezone(INTERVAL '0', pg_catalog.min(executed_at))::date
+                    = pg_catalog.timezone(INTERVAL '0', pg_catalog.max(executed_at))::date
+                AND pg_catalog.count(executed_at) = pg_catalog.count(*)
+                ON CONFLICT (resource, scope) DO UPDATE SET used = u.used + EXCLUDED.used
                 RETURNING u.scope, u.used, (
                     SELECT (t.limits ->> 'max_trades_per_day')::bigint FROM tenantctl.tenants t WHERE t.schema_name = TG_TABLE_SCHEMA
                 ) INTO reached, total, maximum;
             ELSIF TG_ARGV[0] = 'positions_per_portfolio' THEN
-                UPDATE tenant_usage u SET used = u.used + c.n
-                FROM (
-                    SELECT pg_catalog.min(portfolio_id::text) AS first, pg_catalog.max(portfolio_id::text) AS last,
-                        pg_catalog.count(*) AS n, pg_catalog.count(portfolio_id) AS placed
-                    FROM new_rows
-                ) c
-                WHERE c.first = c.last AND c.placed = c.n AND u.resource = 'positions_per_portfolio' AND u.scope = c.first
+                INSERT INTO tenant_usage AS u (resource, scope, used)
+                SELECT 'positions_per_portfolio', pg_catalog.min(portfolio_id::text), pg_catalog.count(*)
+                FROM new_rows
+                HAVING pg_catalog.min(portfolio_id::text) = pg_catalog.max(portfolio_id::text)
+                AND pg_catalog.count(portfolio_id) = pg_catalog.count(*)
+                ON CONFLICT (resource, scope) DO UPDATE SET used = u.used + EXCLUDED.used
                 RETURNING u.scope, u.used, (
                     SELECT (t.limits ->> 'max_positions_per_portfolio')::bigint FROM tenantctl.tenants t WHERE t.schema_name = TG_TABLE_SCHEMA
                 ) INTO reached, total, maximum;
             ELSE
-                UPDATE tenant_usage u SET used = u.used + c.n
-                FROM (SELECT pg_catalog.count(*) AS n FROM new_rows) c
-                WHERE c.n > 0 AND u.resource = 'portfolios' AND u.scope = ''
+                INSERT INTO tenant_usage AS u (resource, scope, used)
+                SELECT 'portfolios', '', pg_catalog.count(*) FROM new_rows HAVING pg_catalog.count(*) > 0
+                ON CONFLICT (resource, scope) DO UPDATE SET used = u.used + EXCLUDED.used
                 RETURNING u.scope, u.used, (
                     SELECT (t.limits ->> 'max_portfolios')::bigint FROM tenantctl.tenants t WHERE t.schema_name = TG_TABLE_SCHEMA
                 ) INTO reached, total, maximum;
@@ -51,9 +52,7 @@ BEGIN
             RETURN NULL;
         END IF;
         IF TG_ARGV[0] = 'portfolios' THEN
-            IF TG_OP = 'INSERT' THEN
-                SELECT ARRAY[''], ARRAY[pg_catalog.count(*)] INTO scopes, changes FROM new_rows HAVING pg_catalog.count(*) > 0;
-            ELSE
+            IF TG_OP = 'DELETE' THEN
                 SELECT ARRAY[''], ARRAY[- pg_catalog.count(*)] INTO scopes, changes FROM old_rows HAVING pg_catalog.count(*) > 0;
             END IF;
         ELSIF TG_ARGV[0] = 'positions_per_portfolio' THEN
@@ -72,7 +71,6 @@ BEGIN
                 ) c;
             END IF;
         ELSE
-            -- Neither the tenant's DateStyle nor what its TimeZone makes of the abbreviation UTC decides which day it is.
             IF TG_OP = 'INSERT' THEN
                 SELECT pg_catalog.array_agg(scope ORDER BY scope), pg_catalog.array_agg(n ORDER BY scope) INTO scopes, changes
                 FROM (

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Barrier};
 
-use crate::support::{Db, Made, sql};
+use crate::support::{Db, Made, hold, sql};
 
 fn portfolio(url: &str) -> Result<String, String> {
     sql(
@@ -260,6 +260,33 @@ fn the_last_place_is_taken_once() {
         }
         counters_are_true(&db, &made);
     }
+}
+
+/// Serializable transactions that count elsewhere have nothing to do with each other, however small the table of counts is.
+#[test]
+fn other_counts_do_not_fail_a_serializable_transaction() {
+    let db = limited("9", "9", "9");
+    let made = db.provision(&["acme"]).remove(0);
+    let url = made.url(&db);
+    let (a, b) = (portfolio(&url).unwrap(), portfolio(&url).unwrap());
+    let (monday, tuesday) = ("2026-01-05 12:00+00", "2026-01-06 12:00+00");
+    for analyzed in [false, true] {
+        if analyzed {
+            db.sql(&format!("ANALYZE {}.tenant_usage", made.schema));
+        }
+        for (one, other) in [
+            (position(&a), position(&b)),
+            (trades(&a, 1, monday), trades(&a, 1, tuesday)),
+            (position(&a), trades(&a, 1, monday)),
+        ] {
+            let begin = "BEGIN ISOLATION LEVEL SERIALIZABLE";
+            let first = hold(&url, &format!("{begin}; {one}"));
+            let second = hold(&url, &format!("{begin}; {other}"));
+            first.run("COMMIT");
+            second.run("COMMIT");
+        }
+    }
+    counters_are_true(&db, &made);
 }
 
 #[test]
