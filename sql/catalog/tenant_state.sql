@@ -69,7 +69,7 @@ SELECT n.nspname::text AS schema_name, pg_catalog.json_build_object(
                     CASE WHEN x.grantee <> 0 THEN pg_catalog.pg_get_userbyid(x.grantee) ELSE '' END, x.privilege_type, x.is_grantable)), '[]')
                 FROM pg_catalog.aclexplode(COALESCE(p.proacl, pg_catalog.acldefault('f', p.proowner))) x
                 WHERE x.grantee <> p.proowner),
-            'body_sha256', CASE WHEN p.proname IN ('audit_changes', 'enforce_limits') THEN
+            'body_sha256', CASE WHEN p.proname ~ '^(audit_changes|enforce_limits)(_[0-9a-f]{12})?$' THEN
                 pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(p.prosrc, 'UTF8')), 'hex') END,
             'definer', p.prosecdef, 'settings', COALESCE(pg_catalog.to_json(p.proconfig), '[]'),
             'trigger', p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype

@@ -92,7 +92,7 @@ own AS MATERIALIZED (
             f.proargnames, f.proargmodes::text, f.pronargdefaults, f.prolang, f.provolatile, f.proparallel, f.proretset, f.proisstrict,
             f.proleakproof, f.prosecdef, pg_catalog.replace(f.proconfig::text, s.schema_name, '')), 2)
     FROM pg_catalog.pg_proc f JOIN spaces s ON s.namespace = f.pronamespace
-    WHERE f.pronargs > 0 OR f.proname NOT IN ('audit_changes', 'enforce_limits')
+    WHERE f.pronargs > 0 OR f.proname NOT IN ('audit_changes' || pg_catalog.substr(s.schema_name, 7), 'enforce_limits' || pg_catalog.substr(s.schema_name, 7))
     UNION ALL
     SELECT s.namespace, pg_catalog.hash_record_extended(ROW(y.typname, y.typtype, y.typnotnull, y.typtypmod, y.typcollation, y.typdefault,
             pg_catalog.replace(pg_catalog.format_type(NULLIF(y.typbasetype, 0), NULL), s.schema_name, ''),
@@ -385,7 +385,9 @@ members AS MATERIALIZED (
     FULL JOIN expected e ON e.namespace = a.namespace AND e.kind = a.kind AND e.object = a.object
     WHERE a.shape IS DISTINCT FROM e.shape
     -- These have checks of their own: standard_functions, foreign_triggers, object_kinds, extension_objects.
-    AND COALESCE(a.object, e.object) NOT IN ('{schema}.audit_changes()', '{schema}.enforce_limits()')
+    AND COALESCE(e.object, '') NOT IN ('{schema}.audit_changes()', '{schema}.enforce_limits()')
+    AND NOT EXISTS (SELECT FROM spaces s WHERE s.namespace = a.namespace AND a.object IN (
+        '{schema}.audit_changes' || pg_catalog.substr(s.schema_name, 7) || '()', '{schema}.enforce_limits' || pg_catalog.substr(s.schema_name, 7) || '()'))
     AND NOT (e.shape IS NULL AND a.kind IN ('trigger', 'rule', 'materialized view', 'foreign table', 'extension'))
 ), told AS (
     -- What goes or comes with its table, or an index with its constraint, is not told again.

@@ -23,7 +23,7 @@ WITH tenants AS MATERIALIZED (
     -- A name alone makes no trigger tenantctl's; those that are its own are held to the standard elsewhere.
     AND NOT (g.tgname IN ('tenantctl_audit_insert', 'tenantctl_audit_update', 'tenantctl_audit_delete', 'tenantctl_audit_truncate',
             'tenantctl_limit_insert', 'tenantctl_limit_update', 'tenantctl_limit_delete', 'tenantctl_limit_truncate')
-        AND t.relkind IN ('r', 'p') AND f.proname IN ('audit_changes', 'enforce_limits') AND f.pronargs = 0
+        AND t.relkind IN ('r', 'p') AND f.proname IN ('audit_changes' || pg_catalog.substr(t.schema_name, 7), 'enforce_limits' || pg_catalog.substr(t.schema_name, 7)) AND f.pronargs = 0
         AND f.pronamespace = t.namespace AND f.proowner = (SELECT o.oid FROM owner o))
 )
 SELECT CASE WHEN s.own THEN 'high' ELSE 'critical' END AS severity, s.tenant_id, s.schema_name,

@@ -30,10 +30,10 @@ WITH RECURSIVE tenants AS MATERIALIZED (
             pg_catalog.oidvectortypes(f.proargtypes)) AS object,
         pg_catalog.format('ROUTINE %I.%I(%s)', s.schema_name, f.proname, pg_catalog.oidvectortypes(f.proargtypes)) AS target,
         '' AS suffix,
-        CASE WHEN f.proname IN ('audit_changes', 'enforce_limits') THEN '{}'::text[] ELSE ARRAY['EXECUTE'] END AS allowed,
+        CASE WHEN f.proname IN ('audit_changes' || pg_catalog.substr(s.schema_name, 7), 'enforce_limits' || pg_catalog.substr(s.schema_name, 7)) THEN '{}'::text[] ELSE ARRAY['EXECUTE'] END AS allowed,
         COALESCE(f.proacl, pg_catalog.acldefault('f', f.proowner)) AS acl
     FROM standard s JOIN pg_catalog.pg_proc f ON f.pronamespace = s.namespace
-    WHERE (f.proacl IS DISTINCT FROM s.function_acl OR f.proname IN ('audit_changes', 'enforce_limits'))
+    WHERE (f.proacl IS DISTINCT FROM s.function_acl OR f.proname IN ('audit_changes' || pg_catalog.substr(s.schema_name, 7), 'enforce_limits' || pg_catalog.substr(s.schema_name, 7)))
     -- The constructors of a range type are the bootstrap superuser's and go with the type.
     AND NOT (f.proowner = 10 AND EXISTS (SELECT FROM pg_catalog.pg_depend i
         WHERE i.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND i.objid = f.oid AND i.deptype = 'i'))

@@ -1,6 +1,6 @@
 -- check: standard_functions
 -- title: the functions behind audit and limits that are missing, changed, open to others, or owned by somebody else
--- explain: audit_changes() and enforce_limits() run with the owner's rights at every write of a tenant. Whoever can replace the
+-- explain: audit_changes_...() and enforce_limits_...() run with the owner's rights at every write of a tenant. Whoever can replace the
 -- explain: body, add a setting, put a schema before the tenant's in the search path or make another role the owner has code
 -- explain: that runs as tenantctl_owner, or an audit that forgets. `init` stored what they are to be.
 WITH tenants AS MATERIALIZED (
@@ -19,10 +19,10 @@ WITH tenants AS MATERIALIZED (
 ), languages AS MATERIALIZED (
     SELECT l.oid, l.lanname FROM pg_catalog.pg_language l
 ), found AS MATERIALIZED (
-    SELECT s.namespace, f.oid, '{schema}.' || f.proname || '()' AS object, f.proowner, f.proacl, f.prosecdef, f.proconfig,
+    SELECT s.namespace, f.oid, '{schema}.' || pg_catalog.left(f.proname::text, -13) || '()' AS object, f.proowner, f.proacl, f.prosecdef, f.proconfig,
         f.prorettype, f.prolang, f.provolatile, f.proparallel, f.proleakproof, f.proisstrict, f.prosrc
     FROM pg_catalog.pg_proc f JOIN spaces s ON s.namespace = f.pronamespace
-    WHERE f.proname IN ('audit_changes', 'enforce_limits') AND f.pronargs = 0
+    WHERE f.proname IN ('audit_changes' || pg_catalog.substr(s.schema_name, 7), 'enforce_limits' || pg_catalog.substr(s.schema_name, 7)) AND f.pronargs = 0
 ), due AS MATERIALIZED (
     SELECT s.*, w.object, w.shape, w.expression FROM spaces s JOIN tenants t ON t.tenant_id = s.tenant_id JOIN wanted w ON w.template = t.template
 ), looks AS MATERIALIZED (
@@ -38,7 +38,7 @@ WITH tenants AS MATERIALIZED (
     LEFT JOIN found f ON f.namespace = d.namespace AND f.object = d.object
     LEFT JOIN languages l ON l.oid = f.prolang
 )
-SELECT p.severity, l.tenant_id, l.schema_name, 'function ' || pg_catalog.replace(l.object, '{schema}', l.schema_name) AS object, p.detail,
+SELECT p.severity, l.tenant_id, l.schema_name, 'function ' || pg_catalog.replace(pg_catalog.replace(l.object, '()', pg_catalog.substr(l.schema_name, 7) || '()'), '{schema}', l.schema_name) AS object, p.detail,
     'tenantctl secure ' || l.tenant_id AS remedy
 FROM looks l
 CROSS JOIN LATERAL (

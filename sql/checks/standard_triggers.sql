@@ -47,13 +47,15 @@ WITH tenants AS MATERIALIZED (
         g.tgfoid
     FROM pg_catalog.pg_trigger g
     WHERE NOT g.tgisinternal AND g.tgname LIKE 'tenantctl\_%'
+), own AS MATERIALIZED (
+    SELECT p.oid, p.pronamespace, p.proname LIKE 'audit%' AS audits FROM pg_catalog.pg_proc p JOIN spaces s ON s.namespace = p.pronamespace
+    WHERE p.proname IN ('audit_changes' || pg_catalog.substr(s.schema_name, 7), 'enforce_limits' || pg_catalog.substr(s.schema_name, 7)) AND p.pronargs = 0
 ), judged AS MATERIALIZED (
     SELECT f.*, d.namespace,
         f.tgtype = CASE f.event WHEN 1 THEN 4 WHEN 2 THEN 16 WHEN 4 THEN 8 WHEN 8 THEN 32 END
             AND f.tgenabled = 'O' AND f.unconditional AND f.sees_rows
             -- IN with a subquery is one hash table, whatever the planner estimates.
-            AND (f.tgfoid, d.namespace, f.audits) IN (
-                SELECT p.oid, p.pronamespace, p.proname = 'audit_changes' FROM pg_catalog.pg_proc p WHERE p.proname IN ('audit_changes', 'enforce_limits') AND p.pronargs = 0)
+            AND (f.tgfoid, d.namespace, f.audits) IN (SELECT o.oid, o.pronamespace, o.audits FROM own o)
             AND CASE WHEN f.audits THEN f.tgargs = d.audit_arguments
                 ELSE f.tgargs = d.limit_arguments AND d.limited AND NOT (f.event = 2 AND d.resource = 'portfolios') END AS good
     FROM found f JOIN due d ON d.oid = f.tgrelid
@@ -81,7 +83,7 @@ SELECT 'high' AS severity, w.tenant_id, w.schema_name,
         WHEN j.tgenabled = 'D' THEN 'it is disabled'
         WHEN j.tgenabled = 'R' THEN 'it fires on replicas only'
         WHEN j.tgenabled = 'A' THEN 'it also fires when a replica applies changes'
-        WHEN f.pronamespace <> j.namespace OR f.proname <> CASE WHEN w.audits THEN 'audit_changes' ELSE 'enforce_limits' END THEN
+        WHEN f.pronamespace <> j.namespace OR f.proname <> CASE WHEN w.audits THEN 'audit_changes' ELSE 'enforce_limits' END || pg_catalog.substr(w.schema_name, 7) THEN
             pg_catalog.format('it calls %s.%I', f.pronamespace::pg_catalog.regnamespace, f.proname)
         WHEN NOT j.unconditional THEN 'it fires only under a condition'
         WHEN j.tgargs IS DISTINCT FROM CASE WHEN w.audits THEN d.audit_arguments ELSE d.limit_arguments END THEN

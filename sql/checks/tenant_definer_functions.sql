@@ -13,7 +13,7 @@ WITH tenants AS MATERIALIZED (
     SELECT s.*, f.oid, f.proname, f.proargtypes, f.proconfig, f.proowner, f.proacl,
         EXISTS (SELECT FROM pg_catalog.unnest(f.proconfig) x (setting) WHERE x.setting ~ '^search_path=([^"]*,\s*)?"?pg_temp"?$') AS pinned
     FROM pg_catalog.pg_proc f JOIN spaces s ON s.namespace = f.pronamespace
-    WHERE f.prosecdef AND NOT (f.pronargs = 0 AND f.proname IN ('audit_changes', 'enforce_limits'))
+    WHERE f.prosecdef AND NOT (f.pronargs = 0 AND f.proname IN ('audit_changes' || pg_catalog.substr(s.schema_name, 7), 'enforce_limits' || pg_catalog.substr(s.schema_name, 7)))
 ), named AS (
     SELECT d.*, pg_catalog.quote_ident(d.proname) || '(' || pg_catalog.oidvectortypes(d.proargtypes) || ')' AS signature FROM definers d
 )

@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pg::conninfo::ConnInfo;
 use crate::pg::session::{Param, Session, column};
 use crate::pg::sql::Sql;
-use crate::plan::standard::STANDARD_TABLES;
+use crate::plan::standard::{STANDARD_TABLES, is_standard_function};
 use crate::tenant::{ModuleObjects, Template, hex, standard_sha256};
 
 /// A tenant's structure and the scripts that make it again.
@@ -141,7 +141,7 @@ pub async fn structure(session: &Session, schema: &str, original: &str) -> Resul
 
 /// What tenantctl puts there whatever a backup says, and what it takes care of by itself.
 fn is_standard(object: &str) -> bool {
-    matches!(object, "{schema}.audit_changes()" | "{schema}.enforce_limits()")
+    object.strip_prefix("{schema}.").is_some_and(is_standard_function)
 }
 
 /// What the backup leaves to the cluster that it is restored to.

@@ -78,8 +78,11 @@ fn a_tenant_can_neither_change_nor_stop_it() {
         "ALTER TABLE portfolios DISABLE TRIGGER tenantctl_audit_insert",
         "ALTER TABLE portfolios DISABLE TRIGGER ALL",
         "SET session_replication_role = 'replica'",
-        "CREATE OR REPLACE FUNCTION audit_changes() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
-        "SELECT audit_changes()",
+        &format!(
+            "CREATE OR REPLACE FUNCTION audit_changes{}() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+            made[0].own()
+        ),
+        &format!("SELECT audit_changes{}()", made[0].own()),
         "SELECT nextval('audit_log_id_seq')",
         "SELECT setval('audit_log_id_seq', 1)",
         &format!("SELECT * FROM {}.audit_log", made[1].schema),

@@ -11,7 +11,7 @@ fn settings() -> insta::Settings {
             r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
             "[uuid]",
         ),
-        (r"tenant_[0-9a-f]{12}", "tenant_[12 hex]"),
+        (r"(tenant|audit_changes|enforce_limits)_[0-9a-f]{12}", "${1}_[12 hex]"),
         (r"\d+(\.\d+)? (ms|s)\b", "[time]"),
         (r"\d+\.\d+ (KiB|MiB)", "[size]"),
         // The same membership as PostgreSQL 16 and later want it said.

@@ -125,7 +125,7 @@ fn each_limit_refuses_with_its_message() {
         "ALTER TABLE portfolios DISABLE TRIGGER ALL",
         "DROP TRIGGER tenantctl_limit_insert ON portfolios",
         "SET session_replication_role = replica",
-        "SELECT enforce_limits()",
+        &format!("SELECT enforce_limits{}()", made.own()),
     ] {
         assert!(sql(&url, attempt).expect_err(attempt).starts_with("42501"), "{attempt}");
     }
@@ -378,8 +378,9 @@ fn counts_that_are_wrong_are_mended() {
     db.run(&["secure", "acme", "--recount"]).success();
     assert!(usage(&db, &made).is_empty());
     db.sql(&format!(
-        "CREATE OR REPLACE FUNCTION {0}.enforce_limits() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = {0}, pg_temp AS 'BEGIN RETURN NULL; END'",
-        made.schema
+        "CREATE OR REPLACE FUNCTION {0}.enforce_limits{1}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = {0}, pg_temp AS 'BEGIN RETURN NULL; END'",
+        made.schema,
+        made.own()
     ));
     for _ in 0..7 {
         portfolio(&url).unwrap();

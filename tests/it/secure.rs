@@ -7,6 +7,7 @@ use crate::support::{Db, anatomy, fast, sql, start};
 
 /// Breaks a tenant in every way that `secure` mends.
 fn break_all(db: &Db, schema: &str, other: &str, suffix: &str) {
+    let own = schema.trim_start_matches("tenant");
     db.sql(&format!(
         "CREATE ROLE sec_group{suffix}; CREATE ROLE sec_login{suffix} LOGIN;
 GRANT SELECT ON {schema}.trades TO PUBLIC; GRANT SELECT (symbol), UPDATE (symbol) ON {schema}.trades TO {other}_user;
@@ -18,13 +19,53 @@ ALTER TABLE {schema}.positions OWNER TO sec_group{suffix}; ALTER TABLE {schema}.
 ALTER TABLE {schema}.market_data ENABLE ROW LEVEL SECURITY; CREATE POLICY x ON {schema}.market_data USING (true);
 CREATE POLICY x ON {schema}.portfolios USING (true); DROP POLICY trades_admin_bypass ON {schema}.trades; ALTER POLICY trades_tenant_isolation ON {schema}.trades USING (side = 'BUY');
 ALTER TABLE {schema}.trades DISABLE TRIGGER tenantctl_audit_insert; DROP TRIGGER tenantctl_limit_insert ON {schema}.trades; ALTER TABLE {schema}.positions ENABLE ALWAYS TRIGGER tenantctl_limit_delete;
-CREATE OR REPLACE TRIGGER tenantctl_audit_update AFTER UPDATE ON {schema}.portfolios REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION {schema}.audit_changes('keys', 'id');
-CREATE TRIGGER tenantctl_audit_insert AFTER TRUNCATE ON {schema}.market_data FOR EACH STATEMENT EXECUTE FUNCTION {schema}.audit_changes('full');
+CREATE OR REPLACE TRIGGER tenantctl_audit_update AFTER UPDATE ON {schema}.portfolios REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION {schema}.audit_changes{own}('keys', 'id');
+CREATE TRIGGER tenantctl_audit_insert AFTER TRUNCATE ON {schema}.market_data FOR EACH STATEMENT EXECUTE FUNCTION {schema}.audit_changes{own}('full');
 ALTER ROLE {schema}_user CREATEDB CREATEROLE BYPASSRLS NOINHERIT CONNECTION LIMIT 3 VALID UNTIL '2030-01-01'; ALTER ROLE {schema}_user SET row_security = off; ALTER ROLE {schema}_user IN DATABASE {} SET search_path = 'x';
 GRANT pg_read_all_data TO {schema}_user WITH ADMIN OPTION; GRANT {schema}_user TO sec_login{suffix}; GRANT {other}_user TO {schema}_user; REVOKE tenantctl_tenants FROM {schema}_user;
-GRANT EXECUTE ON FUNCTION {schema}.audit_changes() TO PUBLIC; ALTER FUNCTION {schema}.enforce_limits() RESET search_path; ALTER FUNCTION {schema}.audit_changes() SECURITY INVOKER",
+GRANT EXECUTE ON FUNCTION {schema}.audit_changes{own}() TO PUBLIC; ALTER FUNCTION {schema}.enforce_limits{own}() RESET search_path; ALTER FUNCTION {schema}.audit_changes{own}() SECURITY INVOKER",
         db.name
     ));
+}
+
+/// Functions of audit and limits that are called as every tenant's were: PostgreSQL reads all of a name wherever it meets one.
+#[test]
+fn functions_get_names_of_their_tenant() {
+    let db = Db::initialized();
+    let made = db.provision(&["acme"]).remove(0);
+    let url = made.url(&db);
+    let (schema, own) = (&made.schema, made.own());
+    let before = anatomy(&db, schema);
+    db.sql(&format!(
+        "ALTER FUNCTION {schema}.audit_changes{own}() RENAME TO audit_changes; ALTER FUNCTION {schema}.enforce_limits{own}() RENAME TO enforce_limits_000000000000"
+    ));
+    let found = db.run(&["validate", "acme", "--fail-on", "never"]).stdout();
+    for check in [
+        "standard_functions",
+        "standard_triggers",
+        "tenant_definer_functions",
+        "foreign_triggers",
+    ] {
+        assert!(found.contains(check), "{check} in\n{found}");
+    }
+    sql(
+        &url,
+        "INSERT INTO portfolios (user_id, name) VALUES (gen_random_uuid(), 'p')",
+    )
+    .unwrap();
+    let dry = db.run(&["secure", "acme", "--dry-run"]).success().stdout();
+    assert!(dry.contains("RENAME TO") && !dry.contains("CREATE OR REPLACE"), "{dry}");
+    db.run(&["secure", "acme"]).success();
+    assert_eq!(anatomy(&db, schema), before);
+    let found = db.run(&["validate", "acme", "--fail-on", "never"]).stdout();
+    for check in [
+        "standard_functions",
+        "standard_triggers",
+        "tenant_definer_functions",
+        "foreign_triggers",
+    ] {
+        assert!(!found.contains(check), "{check} in\n{found}");
+    }
 }
 
 #[test]

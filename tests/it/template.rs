@@ -329,8 +329,9 @@ fn tenants_of_an_older_tenantctl_are_brought_along() {
         "UPDATE tenantctl.template_versions SET standard_sha256 = NULL; DELETE FROM tenantctl.template_objects;
          UPDATE tenantctl.template_modules SET objects = objects - 'columns' - 'keys' - 'partitions';
          UPDATE tenantctl.tenants SET audit = '{{}}', structure_xid = NULL;
-         DROP TABLE {0}.audit_log, {0}.tenant_usage; DROP FUNCTION {0}.audit_changes() CASCADE; DROP FUNCTION {0}.enforce_limits() CASCADE",
-        made.schema
+         DROP TABLE {0}.audit_log, {0}.tenant_usage; DROP FUNCTION {0}.audit_changes{1}() CASCADE; DROP FUNCTION {0}.enforce_limits{1}() CASCADE",
+        made.schema,
+        made.own()
     ));
     sql(
         &made.url(&db),

@@ -28,7 +28,8 @@ pub const STANDARD_TABLES: [(&str, &str); 2] = [
     ("audit_log", include_str!("../../../sql/standard/audit_log.sql")),
     ("tenant_usage", include_str!("../../../sql/standard/tenant_usage.sql")),
 ];
-/// The functions behind the triggers, with their bodies; the same text for every tenant.
+/// The functions behind the triggers, with their bodies; the same text for every tenant. [`function_name`] says what they
+/// are called there.
 pub const STANDARD_FUNCTIONS: [(&str, &str); 2] = [
     ("audit_changes", include_str!("../../../sql/standard/audit_changes.sql")),
     (
@@ -65,10 +66,30 @@ fn is_standard_table(name: &str) -> bool {
     STANDARD_TABLES.iter().any(|(table, _)| *table == name)
 }
 
-fn is_standard_function(signature: &str) -> bool {
-    STANDARD_FUNCTIONS
-        .iter()
-        .any(|(name, _)| signature.strip_suffix("()") == Some(name))
+/// What a standard function is called in the schema of a tenant with this role: PostgreSQL reads all functions of a name
+/// wherever it makes, compiles or looks for one, so each tenant's have a name of their own.
+fn function_name(base: &str, role: &str) -> String {
+    match role
+        .strip_suffix("_user")
+        .and_then(|schema| schema.strip_prefix("tenant_"))
+    {
+        Some(own) if is_tenant_role(role) => format!("{base}_{own}"),
+        _ => base.to_owned(),
+    }
+}
+
+/// Which of the standard functions this is by its name, whichever tenant's.
+fn base_of(signature: &str) -> Option<&'static str> {
+    let name = signature.strip_suffix("()")?;
+    STANDARD_FUNCTIONS.iter().map(|(base, _)| *base).find(|base| {
+        name.strip_prefix(base)
+            .is_some_and(|rest| rest.is_empty() || is_tenant_role(&format!("tenant{rest}_user")))
+    })
+}
+
+/// Whether a function is one of audit and limits, by its name and arguments.
+pub fn is_standard_function(signature: &str) -> bool {
+    base_of(signature).is_some()
 }
 
 /// Whether a role has the shape of a tenant's.
@@ -103,7 +124,7 @@ pub struct Parts {
 
 /// See [`Parts`].
 pub fn schema_parts(wanted: &Wanted<'_>, now: &Observed) -> Parts {
-    let mine = now.adoptable(wanted);
+    let mut mine = now.adoptable(wanted);
     let some = |changes: Vec<(&'static str, Sql)>| -> Vec<Change> {
         let changes = changes.into_iter().filter(|(_, sql)| !sql.is_empty());
         changes.map(|(what, sql)| (what.into(), sql)).collect()
@@ -117,6 +138,10 @@ pub fn schema_parts(wanted: &Wanted<'_>, now: &Observed) -> Parts {
     before.push((
         "take triggers from the tables that are tenantctl's own",
         protection::strays(wanted, &mine),
+    ));
+    before.push((
+        "call the functions of audit and limits by names of the tenant's own",
+        protection::rename(wanted, &mut mine),
     ));
     before.push((
         "create the functions of audit and limits",

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Observed, Policy, STANDARD_FUNCTIONS, STANDARD_TABLES, Wanted, is_standard_table};
+use super::{Observed, Policy, STANDARD_FUNCTIONS, STANDARD_TABLES, Wanted, base_of, function_name, is_standard_table};
 use crate::pg::sql::Sql;
 use crate::tenant::{OWNER_ROLE, hex};
 
@@ -62,6 +62,35 @@ fn settings(schema: &str, function: &str) -> Vec<String> {
     settings
 }
 
+/// Renames standard functions that bear another name, and what was observed with them: their triggers follow.
+pub(super) fn rename(wanted: &Wanted<'_>, now: &mut Observed) -> Sql {
+    let mut sql = Sql::default();
+    for (base, _) in STANDARD_FUNCTIONS {
+        let name = function_name(base, wanted.role);
+        let signature = format!("{name}()");
+        if now.functions.iter().any(|f| f.signature == signature) {
+            continue;
+        }
+        let Some(other) = now.functions.iter_mut().find(|f| base_of(&f.signature) == Some(base)) else {
+            continue;
+        };
+        let was = std::mem::replace(&mut other.signature, signature);
+        let was = was.trim_end_matches("()");
+        sql = sql
+            .text("ALTER FUNCTION ")
+            .qualified(wanted.schema, was)
+            .text("() RENAME TO ")
+            .ident(&name)
+            .text(";\n");
+        for trigger in now.relations.iter_mut().flat_map(|r| &mut r.triggers) {
+            if trigger.function.0 == wanted.schema && trigger.function.1 == was {
+                trigger.function.1.clone_from(&name);
+            }
+        }
+    }
+    sql
+}
+
 /// Whether a standard function is there with the standard's body and settings.
 pub(super) fn is_as_wanted(wanted: &Wanted<'_>, now: &Observed, name: &str) -> bool {
     let body = STANDARD_FUNCTIONS
@@ -69,8 +98,9 @@ pub(super) fn is_as_wanted(wanted: &Wanted<'_>, now: &Observed, name: &str) -> b
         .find(|(known, _)| *known == name)
         .map_or("", |(_, body)| body);
     let body = hex(&Sha256::digest(body.as_bytes()));
+    let signature = format!("{}()", function_name(name, wanted.role));
     now.functions.iter().any(|f| {
-        f.signature == format!("{name}()")
+        f.signature == signature
             && f.body_sha256.as_deref() == Some(body.as_str())
             && f.definer
             && f.trigger
@@ -89,7 +119,7 @@ pub(super) fn functions(wanted: &Wanted<'_>, now: &Observed) -> Sql {
         }
         sql = sql
             .text("CREATE OR REPLACE FUNCTION ")
-            .qualified(wanted.schema, name)
+            .qualified(wanted.schema, &function_name(name, wanted.role))
             .text("() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = ")
             .ident(wanted.schema)
             .text(", pg_temp");

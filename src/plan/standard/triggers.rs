@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::protection::is_as_wanted;
-use super::{Observed, Wanted, is_standard_table, without_triggers};
+use super::{Observed, Wanted, function_name, is_standard_table, without_triggers};
 use crate::pg::sql::Sql;
 use crate::tenant::AuditMode;
 
@@ -170,7 +170,11 @@ pub(super) fn triggers(wanted: &Wanted<'_>, now: &Observed) -> (Sql, Sql, Sql) {
             }
         }
     }
-    for ((table, name), (event, function, arguments)) in &due {
+    let names = ["audit_changes", "enforce_limits"].map(|base| (base, function_name(base, wanted.role)));
+    for ((table, name), (event, base, arguments)) in &due {
+        let Some((_, function)) = names.iter().find(|(known, _)| known == base) else {
+            continue;
+        };
         // A table that is missing or something else cannot have one.
         if !now
             .relations
@@ -181,7 +185,7 @@ pub(super) fn triggers(wanted: &Wanted<'_>, now: &Observed) -> (Sql, Sql, Sql) {
         }
         let there = on(table).iter().any(|t| {
             t.name == *name
-                && t.function == (wanted.schema.to_owned(), (*function).to_owned())
+                && t.function == (wanted.schema.to_owned(), function.clone())
                 && t.events == event.bit
                 && t.enabled == 'O'
                 && t.arguments == *arguments
@@ -207,7 +211,7 @@ pub(super) fn triggers(wanted: &Wanted<'_>, now: &Observed) -> (Sql, Sql, Sql) {
             sql = if i == 0 { sql } else { sql.text(", ") }.literal(argument);
         }
         sql = sql.text(");\n");
-        if *function == "audit_changes" {
+        if *base == "audit_changes" {
             audit = audit.append(sql);
         } else {
             changed.insert(table);

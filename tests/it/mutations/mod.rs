@@ -63,6 +63,8 @@ struct Case<'a> {
 impl Case<'_> {
     fn fill(&self, text: &str) -> String {
         [
+            ("{own}", self.victim.own()),
+            ("{other_own}", self.other.own()),
             ("{tenant}", &self.victim.id),
             ("{schema}", &self.victim.schema),
             ("{role}", &self.victim.role),

@@ -167,6 +167,11 @@ impl Made {
         }
     }
 
+    /// What the names of its functions of audit and limits end in.
+    pub fn own(&self) -> &str {
+        self.schema.trim_start_matches("tenant")
+    }
+
     /// The URL to log in with as this tenant.
     pub fn url(&self, db: &Db) -> String {
         let password = self.password.as_deref().unwrap();
@@ -360,6 +365,8 @@ pub fn free_port() -> u16 {
 
 /// What the whole catalog says about one tenant's schema, without the names that differ between tenants.
 pub fn anatomy(db: &Db, schema: &str) -> BTreeMap<String, String> {
+    // Functions of audit and limits end in it.
+    let own = schema.trim_start_matches("tenant");
     let rows = db.sql(&format!(
         "SET search_path = {schema};
 SELECT 'table ' || c.relname || '.' || a.attname, format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull || ' ' || COALESCE(pg_get_expr(d.adbin, d.adrelid), '')
@@ -375,9 +382,9 @@ UNION ALL SELECT 'policy ' || p.polrelid::regclass || '.' || p.polname,
 FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid WHERE c.relnamespace = '{schema}'::regnamespace
 UNION ALL SELECT 'acl ' || c.relname, regexp_replace(COALESCE(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::\"char\", c.relowner))::text, '{schema}', 'x', 'g') || c.relrowsecurity || c.relforcerowsecurity || c.relowner::regrole
 FROM pg_class c WHERE c.relnamespace = '{schema}'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
-UNION ALL SELECT 'trigger ' || c.relname || '.' || t.tgname, replace(pg_get_triggerdef(t.oid), '{schema}', 'x') || t.tgenabled::text
+UNION ALL SELECT 'trigger ' || c.relname || '.' || t.tgname, replace(replace(pg_get_triggerdef(t.oid), '{schema}', 'x'), '{own}', '_x') || t.tgenabled::text
 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid WHERE c.relnamespace = '{schema}'::regnamespace AND NOT t.tgisinternal
-UNION ALL SELECT 'function ' || p.proname || '(' || oidvectortypes(p.proargtypes) || ')', md5(p.prosrc) || p.prosecdef || replace(COALESCE(p.proconfig::text, ''), '{schema}', 'x') || replace(COALESCE(p.proacl, acldefault('f', p.proowner))::text, '{schema}', 'x')
+UNION ALL SELECT 'function ' || replace(p.proname, '{own}', '_x') || '(' || oidvectortypes(p.proargtypes) || ')', md5(p.prosrc) || p.prosecdef || replace(COALESCE(p.proconfig::text, ''), '{schema}', 'x') || replace(COALESCE(p.proacl, acldefault('f', p.proowner))::text, '{schema}', 'x')
 FROM pg_proc p WHERE p.pronamespace = '{schema}'::regnamespace
 UNION ALL SELECT 'schema', regexp_replace(COALESCE(nspacl::text, ''), '{schema}', 'x', 'g') || nspowner::regrole FROM pg_namespace WHERE nspname = '{schema}'
 UNION ALL SELECT 'role', rolconnlimit || rolcanlogin::text || rolsuper || rolcreaterole || rolcreatedb || rolbypassrls || rolreplication || (rolconfig IS NOT NULL)
