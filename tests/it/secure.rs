@@ -31,6 +31,12 @@ GRANT EXECUTE ON FUNCTION {schema}.audit_changes{own}() TO PUBLIC; ALTER FUNCTIO
 /// Functions of audit and limits that are called as every tenant's were: PostgreSQL reads all of a name wherever it meets one.
 #[test]
 fn functions_get_names_of_their_tenant() {
+    const CHECKS: [&str; 4] = [
+        "standard_functions",
+        "standard_triggers",
+        "tenant_definer_functions",
+        "foreign_triggers",
+    ];
     let db = Db::initialized();
     let made = db.provision(&["acme"]).remove(0);
     let url = made.url(&db);
@@ -40,12 +46,7 @@ fn functions_get_names_of_their_tenant() {
         "ALTER FUNCTION {schema}.audit_changes{own}() RENAME TO audit_changes; ALTER FUNCTION {schema}.enforce_limits{own}() RENAME TO enforce_limits_000000000000"
     ));
     let found = db.run(&["validate", "acme", "--fail-on", "never"]).stdout();
-    for check in [
-        "standard_functions",
-        "standard_triggers",
-        "tenant_definer_functions",
-        "foreign_triggers",
-    ] {
+    for check in CHECKS {
         assert!(found.contains(check), "{check} in\n{found}");
     }
     sql(
@@ -58,12 +59,7 @@ fn functions_get_names_of_their_tenant() {
     db.run(&["secure", "acme"]).success();
     assert_eq!(anatomy(&db, schema), before);
     let found = db.run(&["validate", "acme", "--fail-on", "never"]).stdout();
-    for check in [
-        "standard_functions",
-        "standard_triggers",
-        "tenant_definer_functions",
-        "foreign_triggers",
-    ] {
+    for check in CHECKS {
         assert!(!found.contains(check), "{check} in\n{found}");
     }
 }

@@ -170,11 +170,8 @@ pub(super) fn triggers(wanted: &Wanted<'_>, now: &Observed) -> (Sql, Sql, Sql) {
             }
         }
     }
-    let names = ["audit_changes", "enforce_limits"].map(|base| (base, function_name(base, wanted.role)));
     for ((table, name), (event, base, arguments)) in &due {
-        let Some((_, function)) = names.iter().find(|(known, _)| known == base) else {
-            continue;
-        };
+        let function = function_name(base, wanted.role);
         // A table that is missing or something else cannot have one.
         if !now
             .relations
@@ -185,7 +182,7 @@ pub(super) fn triggers(wanted: &Wanted<'_>, now: &Observed) -> (Sql, Sql, Sql) {
         }
         let there = on(table).iter().any(|t| {
             t.name == *name
-                && t.function == (wanted.schema.to_owned(), function.clone())
+                && (&*t.function.0, &t.function.1) == (wanted.schema, &function)
                 && t.events == event.bit
                 && t.enabled == 'O'
                 && t.arguments == *arguments
@@ -205,7 +202,7 @@ pub(super) fn triggers(wanted: &Wanted<'_>, now: &Observed) -> (Sql, Sql, Sql) {
             .text(" ")
             .text(event.referencing)
             .text("FOR EACH STATEMENT EXECUTE FUNCTION ")
-            .qualified(wanted.schema, function)
+            .qualified(wanted.schema, &function)
             .text("(");
         for (i, argument) in arguments.iter().enumerate() {
             sql = if i == 0 { sql } else { sql.text(", ") }.literal(argument);
