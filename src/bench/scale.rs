@@ -1,5 +1,5 @@
-//! How everything grows with the number of tenants: making them, validate, metrics, list, show, the backup of one, the catalogs
-//! and the memory of a session; and what would break first with more tenants than were made.
+//! How everything grows with the number of tenants: making them, validate, metrics, list, show, the backup of one, the catalogs,
+//! the first write and the memory of a session; and what would break first with more tenants than were made.
 //!
 //! Commands run as programs, so that start-up and memory count, and must have seen every tenant. What lies beyond the last number
 //! of tenants is a line through the last factor of ten, and every figure from it says so.
@@ -25,12 +25,17 @@ const SUITE: &str = "scale";
 const SAMPLES: usize = 20;
 /// Tenants that a session meets.
 const MEETS: usize = 100;
+/// Sessions that write for the first time, each of another tenant.
+const WRITERS: usize = 20;
 const MIB: f64 = 1_048_576.0;
-/// Where growth counts as broken: the time of a job of a CI gate, of a scrape, of somebody who waits, in seconds; the memory of a
-/// small machine that runs the command, in MiB.
+const FIRST_WRITE: &str = "first write of a session, p50";
+const WRITER_MEMORY: &str = "session after its first write: memory";
+/// Where growth counts as broken: the time of a job of a CI gate, of a scrape, of somebody who waits, in seconds, and of what a
+/// user of the application notices, in milliseconds; the memory of a small machine that runs the command, in MiB.
 const GATE_S: f64 = 600.0;
 const SCRAPE_S: f64 = 60.0;
 const PATIENCE_S: f64 = 10.0;
+const NOTICED_MS: f64 = 100.0;
 const MEMORY_MIB: f64 = 2048.0;
 
 /// What to run.
@@ -172,6 +177,7 @@ impl Suite<'_> {
             self.fill(&mut made, stop, &mut growth, &mut measured).await?;
             let session = self.stage.provisioner.connector.connect().await?;
             server = Some(self.catalogs(&session, stop, &mut growth).await?);
+            self.first_writes(&made, &mut growth).await?;
             self.memory(&made, stop, &mut growth).await?;
             self.programs(&made, session.host(), &mut growth).await?;
         }
@@ -197,6 +203,7 @@ impl Suite<'_> {
         let memories = PROGRAMS.map(Program::memory_name);
         for (name, unit, lines) in [
             ("making a tenant", "ms", &["provision, p50", "provision, p95"][..]),
+            ("first write of a session", "ms", &[FIRST_WRITE][..]),
             ("commands", "s", &PROGRAMS.map(Program::name)[..]),
             ("peak memory of commands", "MiB", &memories[..]),
             ("catalogs and database", "MiB", &["catalogs", "database"][..]),
@@ -204,7 +211,11 @@ impl Suite<'_> {
             (
                 "memory of a session",
                 "MiB",
-                &["session, idle: memory", "session that has met 100 tenants: memory"][..],
+                &[
+                    "session, idle: memory",
+                    WRITER_MEMORY,
+                    "session that has met 100 tenants: memory",
+                ][..],
             ),
             (
                 "statistics of all tables",
@@ -226,6 +237,7 @@ impl Suite<'_> {
         match name {
             "provision, p50" => Some(targets.schema_creation.average_s * 1000.0),
             "provision, p95" => Some(targets.schema_creation.p95_s * 1000.0),
+            WRITER_MEMORY => Some(targets.resource_usage.connection_overhead_mb),
             _ => None,
         }
     }
@@ -240,6 +252,17 @@ impl Suite<'_> {
             "provision, p95",
             p95 * 1000.0,
             format!("provisioning misses its target of {p95} s"),
+        );
+        let memory = targets.resource_usage.connection_overhead_mb;
+        limit(
+            FIRST_WRITE,
+            NOTICED_MS,
+            format!("the first write of a session takes longer than {NOTICED_MS} ms, which is noticed"),
+        );
+        limit(
+            WRITER_MEMORY,
+            memory,
+            format!("a session that has written misses the target of a connection's memory, {memory} MiB"),
         );
         limit(
             Program::Validate.name(),
@@ -346,6 +369,32 @@ impl Suite<'_> {
             locks: number("locks")?,
             naptime_s: number("naptime_s")?,
         })
+    }
+
+    /// Sessions of tenants spread over all that write for the first time: what PostgreSQL reads then, it may read of every tenant.
+    async fn first_writes(&self, made: &[(TenantId, SchemaName)], growth: &mut Growth) -> Result<()> {
+        let tenants = made.len();
+        let writers = made.iter().step_by((tenants / WRITERS).max(1)).take(WRITERS);
+        let mut latencies = Latencies::new()?;
+        let mut memory = Vec::new();
+        for (_, schema) in writers {
+            self.stage.uninterrupted()?;
+            let session = self.stage.become_tenant(schema).await?;
+            let doing = "write for the first time";
+            session.batch(&Sql::new("BEGIN"), doing).await?;
+            // Audit and limits are on this table, too.
+            let sql = Sql::new("INSERT INTO portfolios (user_id, name) VALUES (gen_random_uuid(), 'bench')");
+            let started = Instant::now();
+            session.batch(&sql, doing).await?;
+            latencies.record(started.elapsed());
+            // A tenant may not ask for memory.
+            session.batch(&Sql::new("ROLLBACK; RESET ROLE"), doing).await?;
+            let own = Source::of(&session).memory(&session).await?.own;
+            memory.push(own as f64 / MIB);
+        }
+        growth.add(FIRST_WRITE, "ms", tenants, latencies.percentile(50.0));
+        growth.add(WRITER_MEMORY, "MiB", tenants, median(&memory));
+        Ok(())
     }
 
     /// A session as it begins, and when it has met some tenants.

@@ -13,9 +13,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::installer;
 use crate::interrupt::Interrupt;
 use crate::pg::password::random_hex;
+use crate::pg::session::Session;
+use crate::pg::sql::Sql;
 use crate::provisioner::{Provisioner, Request};
 use crate::settings::Settings;
-use crate::tenant::{ModuleObjects, Tier};
+use crate::tenant::{ModuleObjects, SchemaName, Tier};
 
 /// What the run gives to each of its suites.
 #[derive(Clone, Copy)]
@@ -146,6 +148,23 @@ impl<'a> Stage<'a> {
             id: format!("bench-{}", random_hex(8)).parse()?,
             tier: Arc::clone(tier),
         })
+    }
+
+    /// A session in the role of a tenant, as `pg_hba.conf` need not let the tenant in from here.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn become_tenant(&self, schema: &SchemaName) -> Result<Session> {
+        let session = self.provisioner.connector.connect().await?;
+        let role = schema.role();
+        let sql = Sql::new("GRANT ")
+            .ident(&role)
+            .text(" TO CURRENT_USER; SET ROLE ")
+            .ident(&role)
+            .text("; SET row_security = on; SET search_path = ")
+            .ident(schema.as_str());
+        session.batch(&sql, "become the tenant").await?;
+        Ok(session)
     }
 
     /// A program that is connected to the scratch database by its environment and inherits nothing else of the kind: neither

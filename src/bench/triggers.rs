@@ -176,7 +176,7 @@ impl Suite<'_> {
         }
         let admin = provisioner.connector.connect().await?;
         let tenant = provisioner.provision(&admin, &request, None).await?;
-        let session = self.login(&tenant).await?;
+        let session = self.stage.become_tenant(&tenant.schema_name).await?;
         let portfolio = uuid::Uuid::new_v4().to_string();
         let sql = Sql::new("INSERT INTO portfolios (id, user_id, name) VALUES (")
             .literal(&portfolio)
@@ -189,19 +189,6 @@ impl Suite<'_> {
             bulk: Latencies::new()?,
             single: Latencies::new()?,
         })
-    }
-
-    /// A session in the tenant's role, as pg_hba.conf need not let the tenant in from here.
-    async fn login(&self, tenant: &Provisioned) -> Result<Session> {
-        let session = self.stage.provisioner.connector.connect().await?;
-        let sql = Sql::new("GRANT ")
-            .ident(&tenant.role_name)
-            .text(" TO CURRENT_USER; SET ROLE ")
-            .ident(&tenant.role_name)
-            .text("; SET row_security = on; SET search_path = ")
-            .ident(tenant.schema_name.as_str());
-        session.batch(&sql, "become the tenant").await?;
-        Ok(session)
     }
 
     /// The same statement on each tenant, starting with another one each time.
@@ -235,7 +222,7 @@ impl Suite<'_> {
         const LASTS: Duration = Duration::from_secs(3);
         let mut sessions = Vec::new();
         for _ in 0..SESSIONS {
-            sessions.push(self.login(&variant.tenant).await?);
+            sessions.push(self.stage.become_tenant(&variant.tenant.schema_name).await?);
         }
         let started = Instant::now();
         let tasks: Vec<_> = sessions

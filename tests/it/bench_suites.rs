@@ -168,6 +168,8 @@ fn bench_scale_measures_growth_and_says_what_is_extrapolated() {
             "catalogs",
             "database",
             "session, idle: memory",
+            "first write of a session, p50",
+            "session after its first write: memory",
             "statistics of all tables, read once",
         ] {
             assert!(
@@ -176,6 +178,13 @@ fn bench_scale_measures_growth_and_says_what_is_extrapolated() {
             );
         }
     }
+    // A write loads more than a session begins with; that is held to the target of a connection.
+    let idle = value(&json, "session, idle: memory at 24 tenants");
+    let wrote = result(&json, "session after its first write: memory at 24 tenants");
+    assert!(
+        wrote["value"].as_f64().unwrap() > idle && wrote["target"] == 10.0,
+        "{wrote} {idle}"
+    );
     let tables = |n: u32| value(&json, &format!("tables at {n} tenants"));
     let each = (tables(24) - tables(12)) / 12.0;
     assert!(
