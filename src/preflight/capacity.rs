@@ -1,16 +1,14 @@
-//! What grows with the fleet: locks, catalog caches, chunks.
+//! What grows with the fleet: locks and chunks.
 
 use std::collections::BTreeMap;
 
-use tokio_postgres::types::Type;
-
-use super::checklist::{CACHE_MEMORY, CHUNKS, LOCKS};
+use super::checklist::{CHUNKS, LOCKS};
 use super::observe::Observed;
 use super::{Item, Verdict, settings};
 use crate::config::Config;
 use crate::error::Result;
-use crate::figures::{bytes, count, grouped};
-use crate::pg::session::{Connector, Session, column};
+use crate::figures::{count, grouped};
+use crate::pg::session::{Session, column};
 use crate::pg::sql::Sql;
 use crate::tenant::{Hypertable, Retention};
 
@@ -135,124 +133,6 @@ fn tables(n: u64) -> String {
 
 fn to_usize(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
-}
-
-/// Tables and indexes that are touched to measure what remembering them takes.
-const SAMPLE: i64 = 400;
-
-/// Bytes that a session keeps for itself and for each table or index that it has touched.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CacheCost {
-    /// Reserved by a session that has looked at no tenant.
-    pub session: u64,
-    /// For each relation.
-    pub relation: u64,
-    /// How many were touched.
-    pub sampled: u64,
-}
-
-/// Measures it in a session of its own; none without a tenant's tables.
-///
-/// # Errors
-/// When the server refuses a query: the memory of sessions is shown to superusers and pg_read_all_stats alone, and a tenant's
-/// lock on a table is waited for as long as any other.
-pub async fn measure_cache(connector: &Connector) -> Result<Option<CacheCost>> {
-    let session = connector.connect().await?;
-    let sample = Sql::new(include_str!("../../sql/preflight/cache_sample.sql"));
-    let rows = session
-        .query(&sample, &[(&SAMPLE, Type::INT8)], "choose tables")
-        .await?;
-    let oids = rows
-        .iter()
-        .map(|row| column::<u32>(row, "oid"))
-        .collect::<Result<Vec<_>>>()?;
-    if oids.is_empty() {
-        return Ok(None);
-    }
-    let memory = Sql::new(include_str!("../../sql/preflight/cache_memory.sql"));
-    let touch = Sql::new(include_str!("../../sql/preflight/cache_touch.sql"));
-    // What the queries themselves bring into the cache is there before it counts.
-    let (warm_up, rest) = oids.split_at(1);
-    for some in [warm_up, warm_up] {
-        session
-            .query(&touch, &[(&some, Type::OID_ARRAY)], "touch a table")
-            .await?;
-        session.query(&memory, &[], "measure the session's memory").await?;
-    }
-    let used = async || -> Result<(u64, u64)> {
-        let row = session.query_one(&memory, &[], "measure the session's memory").await?;
-        Ok((
-            column::<i64>(&row, "bytes")?.unsigned_abs(),
-            column::<i64>(&row, "reserved")?.unsigned_abs(),
-        ))
-    };
-    let (before, session_bytes) = used().await?;
-    session
-        .query(&touch, &[(&rest, Type::OID_ARRAY)], "touch the tables")
-        .await?;
-    let (after, _) = used().await?;
-    let sampled = rest.len() as u64;
-    if sampled == 0 {
-        return Ok(None);
-    }
-    Ok(Some(CacheCost {
-        session: session_bytes,
-        relation: after.saturating_sub(before) / sampled,
-        sampled,
-    }))
-}
-
-/// Above this, a session that has touched all tenants is a danger of its own.
-const ADMIN_SESSION: u64 = 1 << 30;
-
-/// `cache_memory`.
-pub fn cache_memory(seen: &Observed, objects: &Objects, cost: &CacheCost) -> Vec<Item> {
-    let per = format!(
-        "{} for each table or index, measured on {}",
-        bytes(cost.relation),
-        grouped(cost.sampled as f64)
-    );
-    let tenant = cost.session + cost.relation * objects.most_cached;
-    let connections = seen.number("max_connections");
-    let all = tenant * connections;
-    let detail = format!(
-        "a tenant's session takes about {} once it has touched its {} tables and indexes ({per}); {connections} of them {}",
-        bytes(tenant),
-        grouped(objects.most_cached as f64),
-        bytes(all)
-    );
-    let tenants = match &seen.memory {
-        None => Item::unknown(
-            &CACHE_MEMORY,
-            format!("{detail}; the memory of the server's machine is not known"),
-        )
-        .remedy("Say how much it has: --memory 64GB."),
-        Some(memory) if all > memory.bytes / 4 => Item::warn(
-            &CACHE_MEMORY,
-            format!("{detail}, more than a quarter of {}", bytes(memory.bytes)),
-            "Let tenants in through the pooler, which ends sessions after server_lifetime, or lower max_connections.",
-        ),
-        Some(memory) => Item::pass(&CACHE_MEMORY, format!("{detail}, of {}", bytes(memory.bytes))),
-    };
-    let admin = cost.session + cost.relation * objects.all_cached;
-    let detail = format!(
-        "a session that has touched all {} tables and indexes of all tenants takes about {}",
-        grouped(objects.all_cached as f64),
-        bytes(admin)
-    );
-    let admin = if admin > ADMIN_SESSION {
-        Item::warn(
-            &CACHE_MEMORY,
-            detail,
-            "tenantctl replaces its own sessions before that; end those of monitoring and migration tools from time to time, too.",
-        )
-    } else {
-        Item::pass(&CACHE_MEMORY, detail)
-    };
-    vec![
-        tenants.about("tenants' sessions"),
-        admin.about("a session over all tenants"),
-    ]
 }
 
 /// Chunks of one hypertable from which on a query that names no time locks and plans too many.
@@ -396,7 +276,6 @@ pub fn chunks(config: &Config, seen: &Observed, tenants_with: &Hypertables) -> V
 
 #[cfg(test)]
 mod tests {
-    use super::super::machine::Memory;
     use super::super::observe::tests::observed;
     use super::*;
     use crate::tenant::TimeSeries;
@@ -438,38 +317,6 @@ mod tests {
             setting.value = wanted.to_string();
         }
         assert_eq!(locks(&advised, None)[0].status, Verdict::Pass);
-    }
-
-    #[test]
-    fn caches_against_the_machine() {
-        let cost = CacheCost {
-            session: 2 << 20,
-            relation: 5000,
-            sampled: 100,
-        };
-        let objects = Objects {
-            most_cached: 130,
-            all_cached: 130 * 100,
-            ..Objects::default()
-        };
-        let mut seen = server(0);
-        let statuses = |seen: &Observed, objects: &Objects| {
-            cache_memory(seen, objects, &cost)
-                .iter()
-                .map(|i| i.status)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(statuses(&seen, &objects), [Verdict::Unknown, Verdict::Pass]);
-        seen.memory = Some(Memory::told(8 << 30));
-        assert_eq!(statuses(&seen, &objects), [Verdict::Pass, Verdict::Pass]);
-        seen.memory = Some(Memory::told(1 << 30));
-        assert_eq!(statuses(&seen, &objects), [Verdict::Warn, Verdict::Pass]);
-        let many = Objects {
-            all_cached: 1_300_000,
-            ..objects
-        };
-        seen.memory = Some(Memory::told(8 << 30));
-        assert_eq!(statuses(&seen, &many), [Verdict::Pass, Verdict::Warn]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! without a server. What lies beside the database (replicas, store, pooler, receivers) each check asks for itself. A check
 //! that cannot find out says UNKNOWN, never PASS.
 
+pub mod caches;
 pub mod capacity;
 pub mod checklist;
 pub mod deployed;

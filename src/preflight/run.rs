@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::capacity::{self, Objects};
 use super::checklist::{self, Check};
 use super::observe::Observed;
-use super::{Item, deployed, outside, pooler, server, settings, storage, wraparound};
+use super::{Item, caches, deployed, outside, pooler, server, settings, storage, wraparound};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
@@ -189,8 +189,9 @@ impl Checklist<'_> {
         let Some(objects) = objects else {
             return Ok(vec![Item::pass(check, "there is no tenant yet")]);
         };
-        Ok(match capacity::measure_cache(self.connector).await? {
-            Some(cost) => capacity::cache_memory(seen, objects, &cost),
+        let target = self.config.performance_targets.resource_usage.connection_overhead_mb;
+        Ok(match caches::measure(self.connector).await? {
+            Some(cost) => caches::cache_memory(seen, objects, &cost, target),
             None => vec![Item::unknown(
                 check,
                 "no tenant has a table of the owner's to measure with",

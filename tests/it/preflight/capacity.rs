@@ -71,6 +71,51 @@ fn too_few_locks_are_told_and_the_advice_suffices() {
 }
 
 #[test]
+fn functions_of_one_name_are_counted_measured_and_told() {
+    let db = Db::initialized();
+    let made = db.provision(&["a", "b", "c"]);
+    // Those of audit and limits bear names of their own.
+    let items = |db: &Db| of(&preflight(db, "cache_memory", &["--memory", "256GB"]), "cache_memory");
+    assert!(items(&db).iter().all(|item| !item.contains("of one name")));
+    let schemas: Vec<&str> = made.iter().map(|tenant| tenant.schema.as_str()).collect();
+    let add = |name: &str, schemas: &[&str]| {
+        for schema in schemas {
+            db.sql(&format!(
+                "DO $do$ BEGIN EXECUTE format($$CREATE FUNCTION {schema}.{name}() RETURNS trigger LANGUAGE plpgsql AS %L$$,
+                     'BEGIN RETURN NEW; END -- ' || (SELECT string_agg(gen_random_uuid()::text, '') FROM generate_series(1, 10000))); END $do$"
+            ));
+        }
+    };
+    add("lonely", &schemas[..1]);
+    assert!(items(&db).iter().all(|item| !item.contains("of one name")));
+    add("touch", &schemas[..2]);
+    add("\"Touch it\"", &schemas);
+    let json = preflight(&db, "cache_memory", &["--memory", "256GB"]);
+    passes(&json, "cache_memory");
+    has(
+        &json,
+        "cache_memory",
+        "PASS functions of one name",
+        "5 functions of tenants bear 2 names (Touch it most of all)",
+    );
+    // Each has 351 KiB of a body.
+    let target = "performance_targets: {resource_usage: {connection_overhead_mb: 1.4}}\n";
+    configure(&db, target);
+    let json = preflight(&db, "cache_memory", &["--memory", "256GB"]);
+    has(
+        &json,
+        "cache_memory",
+        "WARN functions of one name",
+        "connection_overhead_mb is 1.4",
+    );
+    assert!(
+        items(&db)[0].contains("1.7 MiB for functions of one name"),
+        "{:?}",
+        items(&db)
+    );
+}
+
+#[test]
 fn catalog_caches_are_measured() {
     let db = Db::initialized();
     passes(&preflight(&db, "cache_memory", &[]), "cache_memory");
