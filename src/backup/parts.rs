@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -308,17 +309,33 @@ async fn pack(
     let failed = |why| Error::new(ErrorKind::Unknown, format!("failed to read table {}", table.name)).with_cause(why);
     let mut new_rows = 0;
     loop {
-        let message = tokio::select! {
-            biased;
-            message = rows.next() => message?,
-            _ = stop.wait_for(|stop| *stop) => return Err(Error::interrupted()),
-        };
-        let more = message.as_ref().map(|message| packer.pending.len() + message.len());
-        if more.is_none_or(|bytes| bytes > packer.frame_bytes) && packer.tally.rows > 0 {
-            // Rows that keep coming never let the select above look at the other branch.
-            if *stop.borrow() {
-                return Err(Error::interrupted());
+        // The first message of the next frame.
+        let mut carried = None;
+        let Packer {
+            tally,
+            pending,
+            frame_bytes,
+            ..
+        } = packer;
+        let take = |message: &Bytes| {
+            if pending.len() + message.len() > *frame_bytes && tally.rows > 0 {
+                carried = Some(message.clone());
+                return Ok(false);
             }
+            new_rows += tally.add(message).map_err(failed)?;
+            pending.extend_from_slice(message);
+            Ok(true)
+        };
+        tokio::select! {
+            biased;
+            taken = rows.take_while(take) => taken?,
+            _ = stop.wait_for(|stop| *stop) => return Err(Error::interrupted()),
+        }
+        // Rows that keep coming never let the select above look at the other branch.
+        if *stop.borrow() {
+            return Err(Error::interrupted());
+        }
+        if packer.tally.rows > 0 {
             target.counters.rows.fetch_add(new_rows, Ordering::Relaxed);
             target
                 .counters
@@ -333,10 +350,9 @@ async fn pack(
                     *none = Some(writer.await?);
                 }
             }
-            new_rows = 0;
         }
-        let Some(message) = message else { break };
-        new_rows += packer.tally.add(&message).map_err(failed)?;
+        let Some(message) = carried else { break };
+        new_rows = packer.tally.add(&message).map_err(failed)?;
         packer.pending.extend_from_slice(&message);
     }
     packer.tally.finish().map_err(failed)

@@ -23,6 +23,8 @@ impl Trio {
     fn start() -> Self {
         let mut settings = fast();
         settings.push("wal_keep_size = 256MB".to_owned());
+        // What a command has committed has been flushed, so that waiting for what is flushed is waiting for it.
+        settings.push("synchronous_commit = on".to_owned());
         let primary = start(&Options {
             settings,
             ..Options::default()
