@@ -2,9 +2,10 @@
 
 use tenantctl::cluster::Cluster;
 
-use super::{configure, has, of, own, passes, preflight};
+use super::{configure, has, judged, of, own, passes, preflight};
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::redis::Redis;
+use crate::support::s3::{Action, Fault, S3Server};
 use crate::support::webhook::{Answer, Webhook};
 use crate::support::{Db, cluster, free_port, wait_for};
 
@@ -96,6 +97,33 @@ fn replicas_answer_belong_here_and_keep_up() {
 }
 
 const KEY: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+
+#[test]
+fn a_bucket_is_written_to_and_left_as_it_was() {
+    let db = Db::initialized();
+    let server = S3Server::start();
+    let run = |store: &str| {
+        let args = [
+            "-o",
+            "json",
+            "validate",
+            "--preflight",
+            "--check",
+            "store",
+            "--store",
+            store,
+        ];
+        let command = db.command(&args);
+        let environment = server.environment();
+        let command = environment.iter().fold(command, |c, (name, value)| c.env(name, value));
+        judged(command.finish())
+    };
+    passes(&run(&server.url("store")), "store");
+    assert!(server.requests(&["PUT", "preflight"]) > 0 && server.requests(&["DELETE", "preflight"]) > 0);
+    assert!(server.objects().is_empty(), "something was left in the bucket");
+    server.fault(Fault::once("PUT", "preflight", Action::Answer(403, "AccessDenied")).times(20));
+    has(&run(&server.url("store")), "store", "FAIL", "");
+}
 
 #[test]
 fn the_store_is_written_to_and_measured() {
